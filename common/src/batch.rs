@@ -1,0 +1,178 @@
+//! The Batcher: while one store call is in flight, callers queue up; when it returns, all of them go together.
+//!
+//! There is no timer, so an idle system answers at once, and the queue is bounded, so a busy one refuses early.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use metrics::{counter, histogram};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+use crate::store::StoreError;
+
+/// Callers that may wait at once; the next one is told that it is too much.
+pub const QUEUE: usize = 8192;
+/// Items that go together at most.
+const BATCH: usize = 256;
+
+/// For callers inside the program: each of them means 503 to a client.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BatchError {
+    #[error("too many requests wait for the store")]
+    Overloaded,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the program is stopping")]
+    Stopping,
+}
+
+type Reply<O> = oneshot::Sender<Result<O, StoreError>>;
+
+/// A queue in front of one set-based store operation.
+#[derive(Debug)]
+pub struct Batcher<I, O> {
+    queue: mpsc::Sender<(I, Reply<O>)>,
+}
+
+impl<I, O> Clone for Batcher<I, O> {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone() }
+    }
+}
+
+impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
+    /// Starts the one flusher of this operation; it ends when every `Batcher` is gone and all callers have answers.
+    pub fn start<F, Fut>(operation: &'static str, tasks: &TaskTracker, run: F) -> Self
+    where
+        F: Fn(Arc<[I]>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<O>, StoreError>> + Send + 'static,
+    {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        tasks.spawn(flush(operation, waiting, run));
+        Self { queue }
+    }
+
+    /// Runs the operation on `item` together with whoever else waits.
+    ///
+    /// # Errors
+    /// When the queue is full, the store failed, or the item itself was refused by it.
+    pub async fn call(&self, item: I) -> Result<O, BatchError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send((item, reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => BatchError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => BatchError::Stopping,
+        })?;
+        Ok(answer.await.map_err(|_| BatchError::Stopping)??)
+    }
+}
+
+async fn flush<I, O, F, Fut>(operation: &'static str, mut waiting: mpsc::Receiver<(I, Reply<O>)>, run: F)
+where
+    I: Clone + Send + Sync + 'static,
+    O: Send + 'static,
+    F: Fn(Arc<[I]>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Vec<O>, StoreError>> + Send + 'static,
+{
+    let mut batch = Vec::with_capacity(BATCH);
+    let size = histogram!("otpd_batch_size", "operation" => operation);
+    while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        #[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 items")]
+        size.record(batch.len() as f64);
+        let (items, replies): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        for (reply, answer) in replies.into_iter().zip(answer(operation, &run, &items).await) {
+            // A caller that has gone away does not want its answer.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+/// Runs the batch; one that the store refuses is halved until the item at fault stands alone.
+async fn answer<I, O, F, Fut>(operation: &'static str, run: &F, items: &[I]) -> Vec<Result<O, StoreError>>
+where
+    I: Clone + Send + Sync + 'static,
+    F: Fn(Arc<[I]>) -> Fut,
+    Fut: Future<Output = Result<Vec<O>, StoreError>>,
+{
+    let mut answers = Vec::with_capacity(items.len());
+    let mut parts = vec![items];
+    while let Some(part) = parts.pop() {
+        match run(part.into()).await {
+            Ok(outcomes) if outcomes.len() == part.len() => answers.extend(outcomes.into_iter().map(Ok)),
+            Ok(_) => {
+                error!(otp.operation = operation, "the store answered another number of items than it was asked");
+                answers.extend(part.iter().map(|_| Err(StoreError::Refused("answers do not fit".to_owned()))));
+            }
+            Err(StoreError::Refused(_)) if part.len() > 1 => {
+                let (left, right) = part.split_at(part.len() / 2);
+                parts.push(right);
+                parts.push(left);
+            }
+            Err(error) => {
+                if let StoreError::Refused(reason) = &error {
+                    counter!("otpd_batch_items_refused_total", "operation" => operation).increment(1);
+                    error!(otp.operation = operation, error = reason, "the store refused an item");
+                } else {
+                    warn!(otp.operation = operation, items = part.len(), %error, "a batch failed");
+                }
+                answers.extend(part.iter().map(|_| Err(error.clone())));
+            }
+        }
+    }
+    answers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    fn refuse_odd(batch: Arc<[u32]>) -> impl Future<Output = Result<Vec<u32>, StoreError>> {
+        let bad = batch.iter().any(|item| item % 2 == 1);
+        std::future::ready(if bad { Err(StoreError::Refused("odd".to_owned())) } else { Ok(batch.to_vec()) })
+    }
+
+    #[tokio::test]
+    async fn one_bad_item_never_fails_its_batch() {
+        let answers = answer("test", &refuse_odd, &[0, 2, 3, 4, 5, 6]).await;
+        let good: Vec<_> = answers.iter().map(|answer| answer.as_ref().ok().copied()).collect();
+        assert_eq!(good, [Some(0), Some(2), None, Some(4), None, Some(6)]);
+    }
+
+    #[tokio::test]
+    async fn callers_go_together_while_a_call_is_in_flight() {
+        let tasks = TaskTracker::new();
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&sizes);
+        let batcher = Batcher::start("test", &tasks, move |batch: Arc<[u32]>| {
+            seen.lock().expect("lock").push(batch.len());
+            async move {
+                tokio::task::yield_now().await;
+                Ok(batch.to_vec())
+            }
+        });
+        let calls = (0..100).map(|item| batcher.call(item));
+        let answers = futures_util::future::join_all(calls).await;
+        assert!(answers.into_iter().zip(0..).all(|(answer, item)| answer.expect("answer") == item));
+        assert!(sizes.lock().expect("lock").len() <= 2);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let tasks = TaskTracker::new();
+        let batcher =
+            Batcher::start("test", &tasks, |_: Arc<[usize]>| std::future::pending::<Result<Vec<usize>, StoreError>>());
+        let calls = (0..QUEUE + BATCH + 10).map(|item| batcher.call(item));
+        let mut calls: futures_util::stream::FuturesUnordered<_> = calls.collect();
+        let first = futures_util::StreamExt::next(&mut calls).await.expect("an answer");
+        assert!(matches!(first, Err(BatchError::Overloaded)));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_away_fails_the_batch_without_halving_it() {
+        let away = |_: Arc<[u32]>| std::future::ready(Err::<Vec<u32>, _>(StoreError::Unavailable("away".to_owned())));
+        let answers = answer("test", &away, &[1, 2]).await;
+        assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Unavailable(_)))));
+    }
+}

@@ -1,0 +1,62 @@
+//! The one source of time. Processes follow the store's clock, so that leases and expiries mean the same everywhere.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::otp::time::Timestamp;
+
+/// The machine's time, corrected by what the store says of its own. Clones share the correction.
+#[derive(Debug, Clone, Default)]
+pub struct Clock {
+    offset_ms: Arc<AtomicI64>,
+    offset_file: Option<Arc<PathBuf>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("this build has no test clock: build it with the feature test-clock, or leave --clock-file out")]
+pub struct NoTestClock;
+
+impl Clock {
+    /// A clock that adds the milliseconds written in `file` at each reading. For tests alone.
+    ///
+    /// # Errors
+    /// When the program was built without the feature `test-clock`.
+    pub fn with_offset_file(file: Option<PathBuf>) -> Result<Self, NoTestClock> {
+        if file.is_some() && cfg!(not(feature = "test-clock")) {
+            return Err(NoTestClock);
+        }
+        Ok(Self { offset_ms: Arc::default(), offset_file: file.map(Arc::new) })
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let machine = jiff::Timestamp::now().as_millisecond();
+        Timestamp::from_ms(machine + self.offset_ms.load(Ordering::Relaxed) + self.test_offset_ms())
+    }
+
+    /// Corrects the clock by the store's time, read half-way between two readings of this machine's.
+    pub fn follow(&self, store: Timestamp, before: Timestamp, after: Timestamp) {
+        let middle = i64::midpoint(before.as_ms(), after.as_ms());
+        let drift = store.as_ms() - (middle - self.test_offset_ms());
+        self.offset_ms.fetch_add(drift, Ordering::Relaxed);
+    }
+
+    fn test_offset_ms(&self) -> i64 {
+        let Some(file) = &self.offset_file else { return 0 };
+        std::fs::read_to_string(file.as_path()).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_follows_the_store() {
+        let clock = Clock::default();
+        let before = clock.now();
+        clock.follow(Timestamp::from_ms(before.as_ms() + 60_000), before, before);
+        assert!(clock.now().since(before).as_secs() >= 60);
+    }
+}

@@ -1,0 +1,192 @@
+//! Verifying: guesses are counted first, then compared, then settled, all under the verification's row lock.
+
+use std::collections::HashMap;
+
+use super::changes::Changes;
+use super::channel::Mode;
+use super::close;
+use super::code::Code;
+use super::ids::{ProjectId, VerificationId};
+use super::limits::Exhausted;
+use super::rows::{Dispatch, Index, Indexes, Limit, LimitName, LimitTimes, OpenTarget, State, Verification};
+use super::time::Timestamp;
+
+/// Records whose id begins with this belong to a keyless door and are seen by no other.
+pub const DOOR_PREFIX: &str = "door:";
+
+#[derive(Debug, Clone)]
+pub struct Guess {
+    pub project: ProjectId,
+    pub modes: &'static [Mode],
+    pub target: Indexes,
+    /// The caller's reference, as it stands in the request.
+    pub record: Option<String>,
+    /// The same where it may be the server's id, with the target's blind index under that day's key.
+    pub by_id: Option<(VerificationId, Index)>,
+    pub code: Code,
+    /// Windows that compared wrong guesses use up, one each.
+    pub limits: Vec<Limit>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Verified { verification: Box<Verification>, at: Timestamp },
+    Wrong { verification: VerificationId, left: i16 },
+    Refused { verification: Option<VerificationId>, reason: Reason },
+    Limited { by: LimitName, exhausted: Exhausted },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Expired,
+    Used,
+    TooMany,
+    Canceled,
+    NotFound,
+}
+
+/// What the rows say of a batch before anything is counted.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub open_targets: Vec<OpenTarget>,
+    pub verifications: HashMap<VerificationId, Verification>,
+    pub limits: HashMap<Index, LimitTimes>,
+}
+
+/// Which verification each guess is at, or its answer where it needs no look at one.
+#[must_use]
+pub fn choose(now: Timestamp, found: &Found, batch: &[Guess]) -> Vec<Result<VerificationId, Verdict>> {
+    let mut wrong_at_most: HashMap<Index, u32> = HashMap::new();
+    let one = |guess: &Guess| {
+        let id = find(now, found, guess).ok_or(Verdict::Refused { verification: None, reason: Reason::NotFound })?;
+        within_limits(now, found, guess, &mut wrong_at_most)?;
+        Ok(id)
+    };
+    batch.iter().map(one).collect()
+}
+
+fn find(now: Timestamp, found: &Found, guess: &Guess) -> Option<VerificationId> {
+    if let Some((id, tag)) = &guess.by_id
+        && let Some(verification) = found.verifications.get(id)
+        && verification.project == guess.project
+        && guess.modes.contains(&verification.mode)
+        && !verification.record.starts_with(DOOR_PREFIX)
+    {
+        return (verification.target_tag == *tag).then_some(*id);
+    }
+    let matches = |row: &&OpenTarget| {
+        row.key.project == guess.project
+            && guess.modes.contains(&row.key.mode)
+            && guess.target.all().any(|target| target == row.key.target)
+            && match &guess.record {
+                Some(record) => row.key.record == *record,
+                None => !row.key.record.starts_with(DOOR_PREFIX),
+            }
+    };
+    let pointed = found.open_targets.iter().filter(matches);
+    let verifications = pointed.filter_map(|row| found.verifications.get(&row.verification));
+    verifications.max_by_key(|verification| (verification.is_open(now), verification.id)).map(|found| found.id)
+}
+
+/// Refuses a guess whose target or address has made too many wrong ones, each in the batch taken for a wrong one.
+fn within_limits(
+    now: Timestamp,
+    found: &Found,
+    guess: &Guess,
+    wrong_at_most: &mut HashMap<Index, u32>,
+) -> Result<(), Verdict> {
+    for limit in &guess.limits {
+        let Some(window) = limit.windows.first() else { continue };
+        let stored = limit.key.all().filter_map(|key| found.limits.get(&key)).map(|times| times[0]).max();
+        let before = *wrong_at_most.get(&limit.key.newest).unwrap_or(&0);
+        let stored = window.after(stored.unwrap_or_default(), now, before);
+        if let Err(exhausted) = window.take(stored, now) {
+            return Err(Verdict::Limited { by: limit.name, exhausted });
+        }
+    }
+    for limit in &guess.limits {
+        *wrong_at_most.entry(limit.key.newest).or_default() += 1;
+    }
+    Ok(())
+}
+
+/// How many guesses each chosen verification is to be counted: at most so many as it has left.
+#[must_use]
+pub fn wanted(chosen: &[Result<VerificationId, Verdict>]) -> Vec<(VerificationId, i16)> {
+    let mut counts: HashMap<VerificationId, i16> = HashMap::new();
+    for id in chosen.iter().flatten() {
+        let count = counts.entry(*id).or_default();
+        *count = count.saturating_add(1);
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_unstable();
+    counts
+}
+
+/// The rows as they were locked, before their guesses were counted.
+#[derive(Debug, Default)]
+pub struct Locked {
+    pub verifications: HashMap<VerificationId, Verification>,
+    pub dispatches: HashMap<VerificationId, Vec<Dispatch>>,
+}
+
+/// Compares in the order of arrival. `matches` compares keyed hashes in constant time.
+pub fn decide(
+    now: Timestamp,
+    mut locked: Locked,
+    batch: &[Guess],
+    chosen: Vec<Result<VerificationId, Verdict>>,
+    matches: impl Fn(&Verification, &Code) -> bool,
+) -> (Vec<Verdict>, Changes) {
+    let mut changes = Changes::default();
+    let verdicts = batch.iter().zip(chosen).map(|(guess, chosen)| match chosen {
+        Ok(id) => one(now, &mut locked, &mut changes, guess, id, &matches),
+        Err(verdict) => verdict,
+    });
+    (verdicts.collect(), changes)
+}
+
+fn one(
+    now: Timestamp,
+    locked: &mut Locked,
+    changes: &mut Changes,
+    guess: &Guess,
+    id: VerificationId,
+    matches: &impl Fn(&Verification, &Code) -> bool,
+) -> Verdict {
+    let Some(verification) = locked.verifications.get_mut(&id) else {
+        return Verdict::Refused { verification: None, reason: Reason::NotFound };
+    };
+    if let Some(reason) = closed(verification, now) {
+        return Verdict::Refused { verification: Some(id), reason };
+    }
+    let dispatches = locked.dispatches.get(&id).map_or(&[][..], Vec::as_slice);
+    verification.guesses += 1;
+    if matches(verification, &guess.code) {
+        *verification = close::close(changes, verification, dispatches, State::Verified, "verified", now);
+        changes.stats.verified(verification);
+        return Verdict::Verified { verification: Box::new(verification.clone()), at: now };
+    }
+    for limit in &guess.limits {
+        if let Some(window) = limit.windows.first() {
+            changes.limit_events.entry(limit.key.newest).or_insert((window.step_ms(), 0)).1 += 1;
+        }
+    }
+    let left = verification.guesses_left(now);
+    if left == 0 {
+        close::lock(changes, verification, dispatches, now);
+    }
+    Verdict::Wrong { verification: id, left }
+}
+
+/// Why a verification takes no guess any more, if so.
+fn closed(verification: &Verification, now: Timestamp) -> Option<Reason> {
+    match verification.state {
+        State::Verified => Some(Reason::Used),
+        State::Canceled => Some(Reason::Canceled),
+        State::Superseded => Some(Reason::Expired),
+        State::Open if now >= verification.expires => Some(Reason::Expired),
+        State::Open if verification.guesses_left(now) == 0 => Some(Reason::TooMany),
+        State::Open => None,
+    }
+}

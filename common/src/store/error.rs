@@ -1,0 +1,50 @@
+//! Store errors, by what a caller can do about them.
+
+/// For callers inside the program; clients see a 503 at most.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, or did not answer in time. Nothing is known to have been written.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// Another transaction was in the way (serialization failure, deadlock, lock timeout): try again.
+    #[error("the store is busy: {0}")]
+    Conflict(String),
+    /// The statement is wrong for these rows: trying again does not help.
+    #[error("the store refused a statement: {0}")]
+    Refused(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let text = error.to_string();
+        match &error {
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                // PostgreSQL: serialization failure, deadlock, lock and statement timeout. SQLite: BUSY and LOCKED.
+                Some("40001" | "40P01" | "55P03" | "57014" | "5" | "6" | "517" | "262") => Self::Conflict(text),
+                // PostgreSQL: connection exceptions, shutdown, too many connections, out of resources.
+                Some(code) if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => {
+                    Self::Unavailable(text)
+                }
+                // A transaction that was ended under us (idle in transaction), or a read-only standby.
+                Some("25P02" | "25P03" | "25006") => Self::Unavailable(text),
+                _ => Self::Refused(text),
+            },
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Protocol(_) => Self::Unavailable(text),
+            _ => Self::Refused(text),
+        }
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::Execute(error) => error.into(),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}

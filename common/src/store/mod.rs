@@ -1,0 +1,115 @@
+//! The store: what must be kept. `Store` has the hot operations, each set-based and in one transaction; the rest is
+//! small traits by concern, which each backend implements beside the other.
+
+mod error;
+mod ledger;
+pub mod postgres;
+pub mod projects;
+pub mod records;
+pub mod sqlite;
+pub mod upkeep;
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+pub use error::StoreError;
+pub use ledger::Store;
+
+use crate::otp::changes::Changes;
+use crate::otp::channel::Mode;
+use crate::otp::ids::{AttemptId, DispatchId, ProjectId, VerificationId};
+use crate::otp::rows::{
+    Attempt, Counters, Dispatch, Due, IdempotencyKey, Index, LimitTimes, OpenTarget, OpenTargetKey, Receipt,
+    Remembered, Verification,
+};
+use crate::otp::time::Timestamp;
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A database that otpd can keep its rows in.
+#[async_trait]
+pub trait Backend: projects::Projects + records::Records + upkeep::Upkeep + Debug + Send + Sync {
+    /// Begins a transaction that may write.
+    async fn begin(&self) -> Result<Box<dyn Tx>>;
+}
+
+/// One transaction over the rows of the domain. Rows that are `lock`ed stay so until its end.
+///
+/// Locks are taken in this order and sorted by key within each: limits, idempotency, open targets, verifications,
+/// dispatches, attempts, projects, stats. Projects come late because they are the hottest rows.
+#[async_trait]
+pub trait Tx: Send {
+    /// Locks the rows of `keys`, made where they are missing; those of `also` are only read. Rows whose times are all
+    /// zero are left out.
+    async fn lock_limits(&mut self, keys: &[Index], also: &[Index]) -> Result<HashMap<Index, LimitTimes>>;
+
+    /// Reads without locking.
+    async fn read_limits(&mut self, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>>;
+
+    /// Locks the keys, so that a second request with one of them waits for the first; answers those that hold a reply.
+    async fn lock_remembered(
+        &mut self,
+        keys: &[IdempotencyKey],
+        also: &[IdempotencyKey],
+    ) -> Result<HashMap<IdempotencyKey, Remembered>>;
+
+    /// Locks the right to open a verification for each key; answers the pointers that there are.
+    async fn lock_open_targets(
+        &mut self,
+        keys: &[OpenTargetKey],
+        also: &[OpenTargetKey],
+    ) -> Result<HashMap<OpenTargetKey, OpenTarget>>;
+
+    /// The pointers of these projects and targets, of every record id and mode, not locked.
+    async fn read_open_targets(&mut self, targets: &[(ProjectId, Index)]) -> Result<Vec<OpenTarget>>;
+
+    async fn lock_verifications(&mut self, ids: &[VerificationId]) -> Result<HashMap<VerificationId, Verification>>;
+
+    /// Reads without locking.
+    async fn read_verifications(&mut self, ids: &[VerificationId]) -> Result<HashMap<VerificationId, Verification>>;
+
+    /// The newest verification of a project with this record id that a key of these modes may see.
+    async fn newest_by_record(
+        &mut self,
+        project: ProjectId,
+        modes: &[Mode],
+        record: &str,
+    ) -> Result<Option<VerificationId>>;
+
+    /// In one statement: locks the verifications, counts as many of the wanted guesses as each that is open at `now`
+    /// has left, and answers the rows as they were before.
+    async fn count_guesses(
+        &mut self,
+        wanted: &[(VerificationId, i16)],
+        now: Timestamp,
+    ) -> Result<HashMap<VerificationId, Verification>>;
+
+    /// All dispatches of these verifications, locked, each list in order of number.
+    async fn lock_dispatches_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<VerificationId, Vec<Dispatch>>>;
+
+    async fn lock_dispatches(&mut self, ids: &[DispatchId]) -> Result<HashMap<DispatchId, Dispatch>>;
+
+    /// Due rows and their dispatches, earliest deadline first, passing over dispatches that are locked elsewhere.
+    async fn lock_due(&mut self, now: Timestamp, limit: u32) -> Result<Vec<(Due, Dispatch)>>;
+
+    /// All attempts of these dispatches.
+    async fn read_attempts(&mut self, dispatches: &[DispatchId]) -> Result<HashMap<AttemptId, Attempt>>;
+
+    /// Which attempts these providers' message ids belong to.
+    async fn read_message_ids(&mut self, ids: &[(String, String)]) -> Result<HashMap<(String, String), AttemptId>>;
+
+    /// Receipts that wait for their attempt, by provider and message id.
+    async fn parked_receipts(&mut self, ids: &[(String, String)]) -> Result<HashMap<(String, String), Vec<Receipt>>>;
+
+    /// Up to `limit` parked receipts received since `since` whose message id is known by now.
+    async fn joinable_receipts(&mut self, since: Timestamp, limit: u32) -> Result<Vec<Receipt>>;
+
+    async fn lock_projects(&mut self, ids: &[ProjectId]) -> Result<HashMap<ProjectId, Counters>>;
+
+    /// Writes everything; existing rows of `open_targets`, `attempts`, `due` and `receipts` are replaced.
+    async fn write(&mut self, changes: &Changes) -> Result<()>;
+
+    async fn commit(self: Box<Self>) -> Result<()>;
+}
