@@ -1,0 +1,215 @@
+//! One struct a concern. Their doc comments are in config.default.toml, beside the defaults.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::keys::Keyring;
+use crate::otp::channel::Channel;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    public_url: String,
+    pub trusted_proxies: Vec<IpNet>,
+    shutdown_grace_s: u64,
+}
+
+impl Server {
+    /// Without a slash at its end.
+    #[must_use]
+    pub fn public_url(&self) -> Option<&str> {
+        Some(self.public_url.trim_end_matches('/')).filter(|url| !url.is_empty())
+    }
+
+    #[must_use]
+    pub const fn shutdown_grace(&self) -> Duration {
+        Duration::from_secs(self.shutdown_grace_s)
+    }
+
+    pub(super) fn validate(&self) -> Vec<String> {
+        let is_url = self.public_url.starts_with("https://") || self.public_url.starts_with("http://");
+        let url =
+            (!self.public_url.is_empty() && !is_url).then(|| "server.public_url must begin with https://".to_owned());
+        let grace = outside("server.shutdown_grace_s", self.shutdown_grace_s, 1, 3600);
+        [url, grace].into_iter().flatten().collect()
+    }
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSettings {
+    pub url: String,
+    pub max_connections: u32,
+    acquire_timeout_ms: u64,
+}
+
+impl std::fmt::Debug for StoreSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoreSettings({})", super::merge::mask_url(&self.url))
+    }
+}
+
+impl StoreSettings {
+    #[must_use]
+    pub const fn acquire_timeout(&self) -> Duration {
+        Duration::from_millis(self.acquire_timeout_ms)
+    }
+
+    pub(super) fn validate(&self) -> Vec<String> {
+        let scheme = self.url.starts_with("postgres://") || self.url.starts_with("postgresql://");
+        // Without a user, the driver would log in as "anonymous".
+        let user = self.url.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
+        let url = (!self.url.is_empty() && !(scheme && user))
+            .then(|| "store.url must be postgres://user:password@host:5432/database, the user included".to_owned());
+        let connections = outside("store.max_connections", self.max_connections.into(), 2, 1000);
+        let timeout = outside("store.acquire_timeout_ms", self.acquire_timeout_ms, 100, 60_000);
+        [url, connections, timeout].into_iter().flatten().collect()
+    }
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    pub url: String,
+    pub prefix: String,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Queue({}, {})", super::merge::mask_url(&self.url), self.prefix)
+    }
+}
+
+impl Queue {
+    pub(super) fn validate(&self) -> Vec<String> {
+        let scheme = self.url.starts_with("amqp://") || self.url.starts_with("amqps://");
+        let url = (!self.url.is_empty() && !scheme)
+            .then(|| "queue.url must be amqp://user:password@host:5672/%2f, or amqps://".to_owned());
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let prefix = (self.prefix.is_empty() || self.prefix.len() > 100 || !self.prefix.bytes().all(is_name))
+            .then(|| "queue.prefix must be 1 to 100 letters, digits, dots, dashes or underscores".to_owned());
+        [url, prefix].into_iter().flatten().collect()
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    root: SecretString,
+    previous: Vec<SecretString>,
+}
+
+impl Keys {
+    #[must_use]
+    pub fn root(&self) -> Option<&SecretString> {
+        Some(&self.root).filter(|root| !root.expose_secret().is_empty())
+    }
+
+    #[must_use]
+    pub fn previous(&self) -> &[SecretString] {
+        &self.previous
+    }
+
+    pub(super) fn validate(&self) -> Vec<String> {
+        let problem =
+            |(name, key): (String, &SecretString)| Keyring::new(key, &[]).err().map(|error| format!("{name} {error}"));
+        let root = self.root().map(|root| ("keys.root".to_owned(), root));
+        let previous = self.previous.iter().enumerate();
+        let previous = previous.map(|(i, key)| (format!("keys.previous[{i}]"), key));
+        root.into_iter().chain(previous).filter_map(problem).collect()
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    pub concurrency: u16,
+    provider_timeout_ms: u64,
+    pub provider_concurrency: usize,
+}
+
+impl Worker {
+    #[must_use]
+    pub const fn provider_timeout(&self) -> Duration {
+        Duration::from_millis(self.provider_timeout_ms)
+    }
+
+    pub(super) fn validate(&self) -> Vec<String> {
+        [
+            outside("worker.concurrency", self.concurrency.into(), 1, 10_000),
+            outside("worker.provider_timeout_ms", self.provider_timeout_ms, 100, 10_000),
+            outside("worker.provider_concurrency", self.provider_concurrency as u64, 1, 10_000),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relay {
+    pub enabled: bool,
+    interval_ms: u64,
+}
+
+impl Relay {
+    #[must_use]
+    pub const fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
+    }
+
+    pub(super) fn validate(&self) -> Vec<String> {
+        outside("relay.interval_ms", self.interval_ms, 10, 60_000).into_iter().collect()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Plain,
+    Json,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: String,
+    pub sample: u64,
+}
+
+impl Log {
+    pub(super) fn validate(&self) -> Vec<String> {
+        outside("log.sample", self.sample, 1, 1_000_000).into_iter().collect()
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Routes {
+    pub sms: Vec<String>,
+    pub email: Vec<String>,
+    pub whatsapp: Vec<String>,
+}
+
+impl Routes {
+    #[must_use]
+    pub fn of(&self, channel: Channel) -> &[String] {
+        match channel {
+            Channel::Sms => &self.sms,
+            Channel::Email => &self.email,
+            Channel::Whatsapp => &self.whatsapp,
+        }
+    }
+}
+
+fn outside(name: &str, value: u64, low: u64, high: u64) -> Option<String> {
+    (!(low..=high).contains(&value)).then(|| format!("{name} must be {low} to {high}, not {value}"))
+}
