@@ -11,6 +11,8 @@ use super::time::Timestamp;
 /// Rows to insert, rows to overwrite and counters to move. A store writes it as a whole or not at all.
 #[derive(Debug, Default)]
 pub struct Changes {
+    /// When this was decided; `limit_events` are counted from it.
+    pub now: Timestamp,
     pub limits: BTreeMap<Index, LimitTimes>,
     /// Windows that more events are added to, whatever they stand at by then: step in ms and how many.
     pub limit_events: BTreeMap<Index, (i64, u32)>,

@@ -138,7 +138,7 @@ pub fn decide(
     chosen: Vec<Result<VerificationId, Verdict>>,
     matches: impl Fn(&Verification, &Code) -> bool,
 ) -> (Vec<Verdict>, Changes) {
-    let mut changes = Changes::default();
+    let mut changes = Changes { now, ..Changes::default() };
     let verdicts = batch.iter().zip(chosen).map(|(guess, chosen)| match chosen {
         Ok(id) => one(now, &mut locked, &mut changes, guess, id, &matches),
         Err(verdict) => verdict,
