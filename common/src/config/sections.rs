@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -16,7 +15,6 @@ pub struct Server {
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
     public_url: String,
-    pub trusted_proxies: Vec<IpNet>,
     shutdown_grace_s: u64,
 }
 
@@ -207,6 +205,11 @@ impl Routes {
             Channel::Email => &self.email,
             Channel::Whatsapp => &self.whatsapp,
         }
+    }
+
+    /// Every name in a route, with its channel.
+    pub fn names(&self) -> impl Iterator<Item = (Channel, &str)> {
+        Channel::ALL.into_iter().flat_map(|channel| self.of(channel).iter().map(move |name| (channel, name.as_str())))
     }
 }
 

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod provider_error;
 pub mod receipt;
 pub mod relay;
+pub mod retry;
 pub mod rows;
 pub mod schedule;
 pub mod settings;

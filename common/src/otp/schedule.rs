@@ -30,11 +30,15 @@ pub fn too_short_to_resend(life: Duration) -> Duration {
     (life / 2).min(Duration::from_secs(60))
 }
 
-/// When pass `pass` (from 0) begins, off by up to a fifth either way; `None` after the last. `dice` is in 0..=1.
+/// When pass `pass` (from 0) begins, off by up to a fifth either way. After the last of [`PASSES`] they go on at its
+/// distance: what ends them is the deadline. `dice` is in 0..=1.
 #[must_use]
-pub fn pass_at(first_attempt: Timestamp, pass: i16, dice: f64) -> Option<Timestamp> {
-    let offset = PASSES.get(usize::try_from(pass).ok()?)?;
-    Some(first_attempt + offset.mul_f64(jitter(dice)))
+pub fn pass_at(first_attempt: Timestamp, pass: i16, dice: f64) -> Timestamp {
+    let pass = usize::try_from(pass).unwrap_or(0);
+    let last = PASSES.len() - 1;
+    let more = u32::try_from(pass.saturating_sub(last)).unwrap_or(u32::MAX);
+    let offset = PASSES[pass.min(last)].saturating_add(PASSES[last].saturating_mul(more));
+    first_attempt + offset.mul_f64(jitter(dice))
 }
 
 /// How long the relay waits after its `published`th publish of a job: twice as long each time, to a minute.
@@ -60,17 +64,16 @@ mod tests {
     }
 
     #[test]
-    fn passes_end() {
-        let start = Timestamp::from_ms(0);
-        let at: Vec<_> = (0..6).map(|pass| pass_at(start, pass, 0.5).map(Timestamp::as_ms)).collect();
-        assert_eq!(at, [Some(0), Some(2000), Some(8000), Some(20_000), Some(45_000), None]);
+    fn passes_follow_the_schedule_and_go_on_at_its_last_distance() {
+        let at = [0, 1, 2, 3, 4, 5, 6].map(|pass| pass_at(Timestamp::from_ms(0), pass, 0.5).as_ms());
+        assert_eq!(at, [0, 2000, 8000, 20_000, 45_000, 90_000, 135_000]);
     }
 
     proptest! {
         #[test]
         fn jitter_stays_within_a_fifth(pass in 0_i16..5, dice in 0.0..=1.0_f64) {
             let exact = PASSES[pass as usize].as_millis() as f64;
-            let at = pass_at(Timestamp::from_ms(0), pass, dice).expect("a pass").as_ms() as f64;
+            let at = pass_at(Timestamp::from_ms(0), pass, dice).as_ms() as f64;
             prop_assert!((at - exact).abs() <= exact * 0.2 + 1.0);
         }
 

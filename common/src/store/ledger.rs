@@ -12,9 +12,10 @@ use crate::otp::channel::Mode;
 use crate::otp::claim::{self, Claim, Claimed, Unclaimed};
 use crate::otp::finish::{self, Finish, Finished, Next};
 use crate::otp::guess::{self, Guess, Verdict};
-use crate::otp::ids::{ProjectId, VerificationId};
+use crate::otp::ids::{DispatchId, ProjectId, VerificationId};
 use crate::otp::receipt::{self, Received};
 use crate::otp::relay::{self, DueJob};
+use crate::otp::retry::{self, NotRetried};
 use crate::otp::rows::Receipt;
 use crate::otp::time::Timestamp;
 
@@ -207,6 +208,29 @@ impl Store {
         tx.write(&changes).await?;
         tx.commit().await?;
         Ok(Some(answer))
+    }
+
+    /// Makes a dispatch due now because an operator says so.
+    ///
+    /// # Errors
+    /// When nothing could be written.
+    pub async fn retry(&self, now: Timestamp, id: DispatchId) -> Result<std::result::Result<(), NotRetried>> {
+        let mut tx = self.backend.begin().await?;
+        let Some(dispatch) = tx.lock_dispatches(&[id]).await?.remove(&id) else { return Ok(Err(NotRetried::Unknown)) };
+        let Some(verification) = tx.read_verifications(&[id.verification]).await?.remove(&id.verification) else {
+            return Ok(Err(NotRetried::Unknown));
+        };
+        let Some(counters) = tx.lock_projects(&[dispatch.project]).await?.remove(&dispatch.project) else {
+            return Ok(Err(NotRetried::Unknown));
+        };
+        match retry::decide(now, &dispatch, &verification, counters) {
+            Ok(changes) => {
+                tx.write(&changes).await?;
+                tx.commit().await?;
+                Ok(Ok(()))
+            }
+            Err(problem) => Ok(Err(problem)),
+        }
     }
 
     /// Looks at what is due: ends what is dead and answers what to publish.

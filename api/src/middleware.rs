@@ -1,0 +1,61 @@
+//! What every request passes: a span, a sampled log line, a metric, and a net for panics.
+
+use std::any::Any;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::core::Api;
+use crate::error::ApiError;
+use crate::telemetry;
+
+/// How long a request may take in all, its body included.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Logs refusals and failures always, successes one in `log.sample`. Route templates only: paths may name people.
+pub(crate) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let method = request.method().as_str().to_owned();
+    let span = info_span!("request", http.method = method, http.route = route);
+    let began = Instant::now();
+    let answer = async {
+        let response = match tokio::time::timeout(PATIENCE, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => timed_out(),
+        };
+        let nth = api.answered.fetch_add(1, Ordering::Relaxed);
+        log(&response, began.elapsed(), nth, api.parts.log_sample);
+        response
+    };
+    let response = answer.instrument(span).await;
+    telemetry::answered(&route, &method, response.status().as_u16(), began.elapsed());
+    response
+}
+
+fn log(response: &Response, took: Duration, nth: u64, sample: u64) {
+    let status = response.status();
+    let (code, took_ms) = (status.as_u16(), took.as_secs_f64() * 1000.0);
+    if status.is_server_error() {
+        warn!(http.status = code, took_ms, "failed");
+    } else if status.is_client_error() {
+        info!(http.status = code, took_ms, "refused");
+    } else if nth.is_multiple_of(sample) {
+        info!(http.status = code, took_ms, http.sample = sample, "answered");
+    }
+}
+
+fn timed_out() -> Response {
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long").into_response()
+}
+
+/// A panic is a bug: the client gets a plain 500, the log the rest.
+pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    error!(panic = words.unwrap_or("unknown"), "a handler panicked");
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error").into_response()
+}

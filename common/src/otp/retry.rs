@@ -1,0 +1,67 @@
+//! Trying a dispatch again because an operator says so.
+
+use super::changes::Changes;
+use super::claim::dead;
+use super::rows::{Charge, Counters, Dispatch, Due, Verification};
+use super::status::DispatchStatus;
+use super::time::Timestamp;
+
+/// Why there is nothing to retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotRetried {
+    Unknown,
+    /// A worker holds it.
+    Held,
+    /// A provider has accepted it.
+    Accepted,
+    /// Its verification has closed or has too little life left.
+    Dead,
+    /// Its token was given back and there is none left.
+    NoToken,
+}
+
+/// Makes the dispatch due now, from the first pass on; one that had failed takes a token again.
+///
+/// # Errors
+/// Why not.
+pub fn decide(
+    now: Timestamp,
+    dispatch: &Dispatch,
+    verification: &Verification,
+    counters: Counters,
+) -> Result<Changes, NotRetried> {
+    if dispatch.is_held(now) {
+        return Err(NotRetried::Held);
+    }
+    if dead(verification, now).is_some() {
+        return Err(NotRetried::Dead);
+    }
+    let mut changes = Changes::default();
+    let mut after = dispatch.clone();
+    match dispatch.status {
+        DispatchStatus::Queued | DispatchStatus::Sending => {}
+        DispatchStatus::Failed | DispatchStatus::Expired => {
+            if counters.tokens.is_some_and(|tokens| counters.used >= tokens) {
+                return Err(NotRetried::NoToken);
+            }
+            if after.charge == Charge::Returned {
+                after.charge = Charge::Reserved;
+                changes.project(dispatch.project).used += 1;
+            }
+        }
+        DispatchStatus::Sent | DispatchStatus::Delivered | DispatchStatus::Undelivered => {
+            return Err(NotRetried::Accepted);
+        }
+    }
+    if dispatch.lease.is_none() {
+        after.status = DispatchStatus::Queued;
+        after.pass = 0;
+        after.first_attempt = None;
+        after.tried.clear();
+        after.ambiguous = 0;
+    }
+    changes.put_dispatch(dispatch, after);
+    let due = Due { dispatch: dispatch.id, at: now, deadline: verification.deadline(), published: 0 };
+    changes.due.insert(dispatch.id, due);
+    Ok(changes)
+}

@@ -1,0 +1,312 @@
+//! One job from claim to finish, a straight line. What follows from an outcome is decided in `decide`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::batch::{BatchError, Batcher};
+use common::clock::Clock;
+use common::otp::claim::{Claim, Claimed, Unclaimed};
+use common::otp::finish::{Call, Failure, Finish, Finished, Handed, Next};
+use common::otp::ids::AttemptId;
+use common::otp::provider_error::Cause;
+use common::otp::time::Timestamp;
+use common::queue::Job;
+use common::retry::RetryPolicy;
+use common::store::Store;
+use common::tenancy::Directory;
+use common::vault::Vault;
+use providers::Message;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, error, info, warn};
+
+use crate::decide::{self, Situation};
+use crate::message::{Filling, Templates};
+use crate::route::{Routes, Slot};
+use crate::telemetry;
+
+/// What a lease adds to the provider's time, for everything around the call.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// How long a job waits for a place with a provider that is full.
+const PLACE_WAIT: Duration = Duration::from_secs(2);
+
+/// Everything a job needs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    inner: Arc<Inner>,
+}
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Store,
+    pub clock: Clock,
+    pub directory: Directory,
+    pub vault: Vault,
+    pub routes: Arc<Routes>,
+    pub provider_timeout: Duration,
+    /// The public URL of `/receipts`, where receipts can come.
+    pub receipts_url: Option<String>,
+    pub stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Inner {
+    parts: Parts,
+    templates: Templates,
+    claims: Batcher<Claim, Result<Claimed, Unclaimed>>,
+    finishes: Batcher<Finish, Finished>,
+}
+
+/// Whether the job's outcome is committed, so that its message may be acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Committed,
+    /// The program stops while the store is away: the broker keeps the message.
+    Undecided,
+}
+
+/// Why no provider could be called.
+enum NoCall {
+    /// None is fit now.
+    NoProvider,
+    /// The message cannot be made here and now: its key is missing, or the store is away.
+    Unready(String),
+    /// The lease has too little left to be sure of it.
+    TooLate,
+}
+
+impl Worker {
+    /// Starts the batchers of claims and finishes.
+    ///
+    /// # Errors
+    /// When a built-in template is wrong.
+    pub fn new(parts: Parts, tasks: &TaskTracker) -> Result<Self, minijinja::Error> {
+        let (store, clock) = (parts.store.clone(), parts.clock.clone());
+        let claims = Batcher::start("claim", tasks, move |batch: Arc<[Claim]>| {
+            let (store, now) = (store.clone(), clock.now());
+            async move { store.claim(now, &batch).await }
+        });
+        let (store, clock) = (parts.store.clone(), parts.clock.clone());
+        let finishes = Batcher::start("finish", tasks, move |batch: Arc<[Finish]>| {
+            let (store, now) = (store.clone(), clock.now());
+            async move { store.finish(now, &batch).await }
+        });
+        let inner = Inner { parts, templates: Templates::new()?, claims, finishes };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Works on a job until its dispatch waits or has ended.
+    pub async fn run(&self, job: Job) -> Ended {
+        let mut claimed = match self.claim(job.attempt).await {
+            Some(Ok(claimed)) => Box::new(claimed),
+            Some(Err(_)) => return Ended::Committed,
+            None => return Ended::Undecided,
+        };
+        loop {
+            let finish = self.attempt(&claimed).await;
+            match self.finish(finish).await {
+                Some(Finished::Current { next: Some(next), .. }) => claimed = next,
+                Some(_) => return Ended::Committed,
+                None => return Ended::Undecided,
+            }
+        }
+    }
+
+    fn lease(&self) -> Duration {
+        self.inner.parts.provider_timeout + LEASE_MARGIN
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.parts.clock.now()
+    }
+
+    async fn claim(&self, attempt: AttemptId) -> Option<Result<Claimed, Unclaimed>> {
+        let claim = Claim { attempt, lease: self.lease() };
+        let answer = self.insist("claim", || self.inner.claims.call(claim)).await?;
+        telemetry::claimed(match &answer {
+            Ok(_) => "claimed",
+            Err(Unclaimed::Taken) => "taken",
+            Err(Unclaimed::Over) => "over",
+            Err(Unclaimed::Unknown) => "unknown",
+        });
+        Some(answer)
+    }
+
+    async fn finish(&self, finish: Finish) -> Option<Finished> {
+        let finished = self.insist("finish", || self.inner.finishes.call(finish.clone())).await?;
+        if let Finished::Current { dispatch, .. } = &finished {
+            match &finish.call {
+                Some(Call { outcome: Ok(_), provider, finished, .. }) => {
+                    telemetry::handed_over(provider, dispatch, *finished);
+                }
+                _ if !dispatch.status.is_pending() => telemetry::ended(dispatch.status),
+                _ => {}
+            }
+        }
+        Some(finished)
+    }
+
+    /// Calls the store until it answers; `None` when the program stops before, or the item itself is refused.
+    async fn insist<T, F>(&self, what: &str, call: impl Fn() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, BatchError>>,
+    {
+        let mut delays = RetryPolicy::RECONNECT.delays();
+        loop {
+            match call().await {
+                Ok(answer) => return Some(answer),
+                Err(BatchError::Store(common::store::StoreError::Refused(reason))) => {
+                    error!(otp.operation = what, error = reason, "the store refused a job's step; its lease will end");
+                    return None;
+                }
+                Err(error) => debug!(otp.operation = what, %error, "the store is away; trying again"),
+            }
+            let stop = self.inner.parts.stop.cancelled();
+            if tokio::time::timeout(delays.next_delay(), stop).await.is_ok() {
+                return None;
+            }
+        }
+    }
+
+    /// One attempt: the message, a provider, its answer, and what follows.
+    async fn attempt(&self, claimed: &Claimed) -> Finish {
+        let attempt = claimed.attempt();
+        match self.call(claimed).await {
+            Ok(call) => {
+                let next = decide::after_attempt(&call.outcome, self.situation(claimed, &call.provider));
+                log_attempt(claimed, &call, &next);
+                Finish { attempt, call: Some(call), next }
+            }
+            Err(NoCall::NoProvider) => {
+                let next = decide::without_provider(self.situation(claimed, ""));
+                Finish { attempt, call: None, next }
+            }
+            Err(NoCall::Unready(reason)) => {
+                error!(otp.attempt = %attempt, reason, "the message cannot be made");
+                let next = decide::without_provider(self.situation(claimed, ""));
+                Finish { attempt, call: None, next }
+            }
+            Err(NoCall::TooLate) => Finish { attempt, call: None, next: Next::HandBack },
+        }
+    }
+
+    fn situation<'a>(&self, claimed: &'a Claimed, asked: &str) -> Situation<'a> {
+        let (dispatch, now) = (&claimed.dispatch, self.now());
+        let mut tried = dispatch.tried.clone();
+        tried.push(asked.to_owned());
+        Situation {
+            dispatch,
+            now,
+            deadline: claimed.verification.deadline(),
+            another_is_fit: self.inner.parts.routes.has_fit(dispatch.mode, dispatch.channel, &tried, now),
+            lease: self.lease(),
+            dice: rand::random(),
+        }
+    }
+
+    async fn call(&self, claimed: &Claimed) -> Result<Call, NoCall> {
+        let (dispatch, parts) = (&claimed.dispatch, &self.inner.parts);
+        let mut message = self.message(claimed).await?;
+        let slot = parts.routes.pick(dispatch.mode, dispatch.channel, &dispatch.tried, self.now());
+        let slot = slot.ok_or(NoCall::NoProvider)?;
+        message.callback = self.callback(&slot, claimed.attempt());
+        let Ok(Ok(place)) = tokio::time::timeout(PLACE_WAIT, slot.permits.acquire()).await else {
+            return Err(NoCall::TooLate);
+        };
+        let call = self.send(claimed, &slot, &message).await;
+        drop(place);
+        call
+    }
+
+    async fn send(&self, claimed: &Claimed, slot: &Slot, message: &Message) -> Result<Call, NoCall> {
+        let timeout = self.inner.parts.provider_timeout;
+        let started = self.now();
+        let lease = claimed.dispatch.lease.unwrap_or(started);
+        if started + timeout > lease || started >= claimed.verification.deadline() {
+            return Err(NoCall::TooLate);
+        }
+        let sent = tokio::time::timeout(timeout, slot.provider.send(message)).await;
+        let outcome = sent.unwrap_or_else(|_| Err(no_answer(timeout)));
+        let finished = self.now();
+        let cause = outcome.as_ref().err().map(|failure| &failure.cause);
+        if !slot.is_played() {
+            slot.breaker.record(finished, cause);
+        }
+        telemetry::attempted(slot.provider.name(), &claimed.dispatch, cause.map_or("ok", Cause::as_str));
+        Ok(Call { provider: slot.provider.name().to_owned(), started, finished, outcome })
+    }
+
+    fn callback(&self, slot: &Slot, attempt: AttemptId) -> Option<String> {
+        let base = self.inner.parts.receipts_url.as_deref()?;
+        Some(format!("{base}/{}?attempt={attempt}", slot.provider.name()))
+    }
+
+    async fn message(&self, claimed: &Claimed) -> Result<Message, NoCall> {
+        let (verification, dispatch, parts) = (&claimed.verification, &claimed.dispatch, &self.inner.parts);
+        let unready = |error: &dyn std::fmt::Display| NoCall::Unready(error.to_string());
+        let sealed = verification.code.as_ref().ok_or(NoCall::TooLate)?;
+        let code = parts.vault.keys().open_code(verification.id, sealed).map_err(|error| unready(&error))?;
+        let opened = parts.vault.open_target(
+            verification.project,
+            verification.id,
+            &verification.target,
+            verification.country.clone(),
+        );
+        let target = opened.await.map_err(|error| unready(&error))?;
+        let target = target.ok_or_else(|| unready(&"its target has been forgotten"))?;
+        let project = parts.directory.project(verification.project).await.map_err(|error| unready(&error))?;
+        let project = project.ok_or_else(|| unready(&"its project is gone"))?;
+        let remaining = verification.expires.since(self.now());
+        let filling = Filling {
+            project: &project.name,
+            code: &code,
+            remaining,
+            host: project.settings.host.as_deref(),
+            locale: &verification.locale,
+        };
+        let content = self.inner.templates.render(dispatch.channel, &filling).map_err(|error| unready(&error))?;
+        Ok(Message {
+            attempt: claimed.attempt(),
+            project: verification.project,
+            project_name: project.name,
+            mode: dispatch.mode,
+            channel: dispatch.channel,
+            target,
+            code,
+            locale: verification.locale.clone(),
+            content,
+            remaining,
+            callback: None,
+        })
+    }
+}
+
+fn no_answer(timeout: Duration) -> Failure {
+    Failure { cause: Cause::Ambiguous, detail: format!("no answer within {} s", timeout.as_secs_f32()) }
+}
+
+fn log_attempt(claimed: &Claimed, call: &Call, next: &Next) {
+    let (attempt, provider) = (claimed.attempt(), call.provider.as_str());
+    let took_ms = call.finished.since(call.started).as_millis();
+    match &call.outcome {
+        Ok(Handed { message_id, .. }) => {
+            debug!(otp.attempt = %attempt, provider.name = provider, took_ms, message_id, "handed over");
+        }
+        Err(failure) => {
+            let (cause, detail) = (failure.cause.as_str(), failure.detail.as_str());
+            match (&failure.cause, next) {
+                (Cause::Misconfigured(what), _) => {
+                    let advice = what.advice();
+                    warn!(otp.attempt = %attempt, provider.name = provider, cause, detail, advice, "a provider is misconfigured");
+                }
+                (_, Next::GiveUp { reason, .. }) => {
+                    info!(otp.attempt = %attempt, provider.name = provider, cause, detail, reason, "gave a dispatch up");
+                }
+                _ => {
+                    info!(otp.attempt = %attempt, provider.name = provider, cause, detail, took_ms, "an attempt failed")
+                }
+            }
+        }
+    }
+}
