@@ -1,1 +1,14 @@
-fn main() {}
+//! Tests through the running program, against real servers. `harness` starts it; the rest is one file a subject.
+
+mod harness;
+
+mod cli;
+#[cfg(feature = "client-tests")]
+mod clients;
+mod crash;
+mod delivery;
+mod flow;
+#[cfg(feature = "server-tests")]
+mod outage;
+mod tidy;
+mod v1;

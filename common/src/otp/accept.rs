@@ -64,7 +64,7 @@ impl Accept {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     pub dispatch: DispatchId,
-    /// Whole seconds that the code still lives.
+    /// Seconds that the code still lives, rounded up.
     pub expires_in: i32,
     /// The tightest limit; absent on a replay and where no limit applies.
     pub standing: Option<Standing>,
@@ -262,7 +262,8 @@ impl Decider {
     }
 
     fn record(&mut self, request: &Accept, taken: Taken, verification: &Verification, dispatch: Dispatch) -> Accepted {
-        let expires_in = i32::try_from(verification.expires.since(self.now).as_secs()).unwrap_or(i32::MAX);
+        let remaining_ms = verification.expires.since(self.now).as_millis();
+        let expires_in = i32::try_from(remaining_ms.div_ceil(1000)).unwrap_or(i32::MAX);
         for (key, times) in taken.limits {
             self.found.limits.insert(key, times);
             self.changes.limits.insert(key, times);

@@ -1,0 +1,1 @@
+//! The v1 door: every field, status, header and message.
