@@ -2,6 +2,7 @@
 
 pub mod job;
 pub mod memory;
+pub mod meters;
 pub mod rabbitmq;
 pub mod topology;
 
