@@ -219,8 +219,10 @@ impl Tx for SqliteTx {
             let verification = before.get(id).filter(|verification| verification.is_open(now))?;
             Some((id.as_uuid(), (*wanted).min(verification.guesses_left(now))))
         };
-        let counted: Vec<_> = wanted.iter().filter_map(open).collect();
-        sqlx::query(COUNT_GUESSES).bind(json(&counted)?).execute(&mut *self.0).await?;
+        let counted: Vec<_> = wanted.iter().filter_map(open).filter(|(_, count)| *count > 0).collect();
+        if !counted.is_empty() {
+            sqlx::query(COUNT_GUESSES).bind(json(&counted)?).execute(&mut *self.0).await?;
+        }
         Ok(before)
     }
 

@@ -1,8 +1,10 @@
 //! Keeping the file in shape: its schema, day keys, leases and the backlog.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::migrate::Migration;
 use uuid::Uuid;
 
 use super::rows::Blob;
@@ -17,7 +19,7 @@ use crate::store::upkeep::{Backlog, Upkeep};
 
 const HAS_MIGRATIONS: &str = "select count(*) from sqlite_schema where name = '_sqlx_migrations'";
 
-const APPLIED: &str = "select version, checksum from _sqlx_migrations where success order by version";
+const APPLIED: &str = "select version, checksum from _sqlx_migrations where success";
 
 const CREATE_DAY_KEY: &str = "
     insert into day_keys (project_id, day, sealed)
@@ -69,14 +71,16 @@ impl Upkeep for SqliteBackend {
         Ok(MIGRATIONS.run(&self.writes).await?)
     }
 
+    /// A newer program's migrations may have been applied, too.
     async fn is_migrated(&self) -> Result<bool> {
         let tables: i64 = sqlx::query_scalar(HAS_MIGRATIONS).fetch_one(&self.reads).await?;
         if tables == 0 {
             return Ok(false);
         }
         let applied: Vec<(i64, Vec<u8>)> = sqlx::query_as(APPLIED).fetch_all(&self.reads).await?;
-        let built_with = MIGRATIONS.iter().map(|migration| (migration.version, migration.checksum.to_vec()));
-        Ok(built_with.eq(applied))
+        let applied: HashMap<_, _> = applied.into_iter().collect();
+        let is_applied = |one: &Migration| applied.get(&one.version).is_some_and(|sum| **sum == *one.checksum);
+        Ok(MIGRATIONS.iter().all(is_applied))
     }
 
     async fn now(&self) -> Result<Timestamp> {
