@@ -21,12 +21,13 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // PostgreSQL: serialization failure, deadlock, lock and statement timeout. SQLite: BUSY and LOCKED.
                 Some("40001" | "40P01" | "55P03" | "57014" | "5" | "6" | "517" | "262") => Self::Conflict(text),
-                // PostgreSQL: connection exceptions, shutdown, too many connections, out of resources.
-                Some(code) if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => {
+                // PostgreSQL: connection exceptions, log-in, out of resources, shutdown, broken disk.
+                Some(code) if ["08", "28", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => {
                     Self::Unavailable(text)
                 }
-                // A transaction that was ended under us (idle in transaction), or a read-only standby.
-                Some("25P02" | "25P03" | "25006") => Self::Unavailable(text),
+                // A transaction that was ended under us (idle in transaction), a read-only standby, and a database or
+                // table that nobody has made yet.
+                Some("25P02" | "25P03" | "25006" | "3D000" | "42P01") => Self::Unavailable(text),
                 _ => Self::Refused(text),
             },
             sqlx::Error::Io(_)
@@ -43,7 +44,9 @@ impl From<sqlx::Error> for StoreError {
 impl From<sqlx::migrate::MigrateError> for StoreError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         match error {
-            sqlx::migrate::MigrateError::Execute(error) => error.into(),
+            sqlx::migrate::MigrateError::Execute(error) | sqlx::migrate::MigrateError::ExecuteMigration(error, _) => {
+                error.into()
+            }
             other => Self::Refused(other.to_string()),
         }
     }

@@ -1,1 +1,94 @@
-//! not yet
+//! The store in PostgreSQL 15 and later. A file a table or concern; each statement is one named function with a
+//! constant text, and whatever takes many rows takes them as arrays (`unnest`). What the rows mean is not here.
+
+mod attempts;
+mod columns;
+mod dispatches;
+mod due;
+mod idempotency;
+mod limits;
+mod message_ids;
+mod open_targets;
+mod partitions;
+mod projects;
+mod receipts;
+mod records;
+mod schema;
+mod stats;
+mod sweep;
+mod tx;
+mod upkeep;
+mod verifications;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgPool};
+
+use super::{Backend, Result, Tx};
+
+/// A connection that lay in the pool for longer than this is asked whether it still works before it is used.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
+/// What every connection is told. Plans are made once for all parameters: the statements are written so that the same
+/// plan (by primary key) is right for each, and planning over all partitions takes longer than running.
+const SESSION: [(&str, &str); 3] =
+    [("idle_in_transaction_session_timeout", "2s"), ("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
+const TIMEOUTS: [(&str, &str); 2] = [("statement_timeout", "5s"), ("lock_timeout", "2s")];
+
+/// How many connections a process holds, and how long a caller waits for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSettings {
+    pub max_connections: u32,
+    pub acquire_timeout: Duration,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self { max_connections: 10, acquire_timeout: Duration::from_secs(2) }
+    }
+}
+
+/// A PostgreSQL database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PgBackend {
+    pool: PgPool,
+    /// For migrations and partitions: without time limits.
+    unhurried: PgConnectOptions,
+}
+
+impl PgBackend {
+    /// Makes the pool and connects when it is first used, so that programs start in any order. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// When `url` is not the URL of a PostgreSQL database.
+    pub fn connect(url: &str, pool: &PoolSettings) -> Result<Self> {
+        let mut unhurried = PgConnectOptions::from_str(url)?.options(SESSION).disable_statement_logging();
+        if unhurried.get_application_name().is_none() {
+            unhurried = unhurried.application_name("otpd");
+        }
+        let pool = PgPoolOptions::new()
+            .max_connections(pool.max_connections)
+            .acquire_timeout(pool.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, of| {
+                Box::pin(async move {
+                    if of.idle_for > TRUSTED_FOR {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(unhurried.clone().options(TIMEOUTS));
+        Ok(Self { pool, unhurried })
+    }
+}
+
+#[async_trait]
+impl Backend for PgBackend {
+    async fn begin(&self) -> Result<Box<dyn Tx>> {
+        Ok(Box::new(tx::PgTx::begin(&self.pool).await?))
+    }
+}

@@ -1,0 +1,234 @@
+//! The table `verifications`, partitioned by the day in the id.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sqlx::{PgConnection, query};
+use uuid::Uuid;
+
+use super::columns::{Columns, column, mode_codes, ms, range};
+use crate::otp::channel::{Channel, Mode};
+use crate::otp::ids::{ProjectId, VerificationId};
+use crate::otp::rows::{CarriedGuesses, State, Verification};
+use crate::otp::time::Timestamp;
+use crate::store::Result;
+
+/// What [`read_columns`] takes, in its order, of a table named `v`.
+macro_rules! verification_columns {
+    () => {
+        "v.id, v.project_id, v.mode, v.channel, v.country, v.record_id, v.locale, v.target, v.target_tag, v.key_id,
+         v.code_hash, v.code, v.guesses, v.budget, v.carried_left, v.carried_until, v.sends, v.expires_at, v.state,
+         v.closed_at, v.session"
+    };
+}
+pub(super) use verification_columns;
+
+pub(super) fn read_columns(row: &mut Columns<'_>) -> Result<Verification> {
+    Ok(Verification {
+        id: row.verification()?,
+        project: row.project()?,
+        mode: row.mode()?,
+        channel: row.code(Channel::from_code)?,
+        country: row.take()?,
+        record: row.take()?,
+        locale: row.take()?,
+        target: row.sealed()?,
+        target_tag: row.bytes()?,
+        key_id: row.take()?,
+        code_hash: row.bytes()?,
+        code: row.sealed_if_any()?,
+        guesses: row.take()?,
+        budget: row.take()?,
+        carried: carried(row.take()?, row.time_if_any()?),
+        sends: row.take()?,
+        expires: row.time()?,
+        state: row.code(State::from_code)?,
+        closed: row.time_if_any()?,
+        session: row.take()?,
+    })
+}
+
+fn carried(left: Option<i16>, until: Option<Timestamp>) -> Option<CarriedGuesses> {
+    left.zip(until).map(|(left, until)| CarriedGuesses { left, until })
+}
+
+type ById = HashMap<VerificationId, Verification>;
+
+fn by_id(rows: &[sqlx::postgres::PgRow]) -> Result<ById> {
+    rows.iter().map(|row| read_columns(&mut Columns::of(row)).map(|found| (found.id, found))).collect()
+}
+
+pub(super) async fn lock(connection: &mut PgConnection, ids: &[VerificationId]) -> Result<ById> {
+    let (first, last) = range(ids.iter().copied());
+    let rows = query(concat!(
+        "select ",
+        verification_columns!(),
+        " from unnest($1::uuid[]) as wanted (id)
+         join verifications v on v.id = wanted.id
+         where v.id between $2 and $3
+         order by v.id
+         for no key update of v"
+    ))
+    .bind(uuids(ids))
+    .bind(first)
+    .bind(last)
+    .fetch_all(connection)
+    .await?;
+    by_id(&rows)
+}
+
+pub(super) async fn read(connection: &mut PgConnection, ids: &[VerificationId]) -> Result<ById> {
+    let (first, last) = range(ids.iter().copied());
+    let rows = query(concat!(
+        "select ",
+        verification_columns!(),
+        " from unnest($1::uuid[]) as wanted (id)
+         join verifications v on v.id = wanted.id
+         where v.id between $2 and $3"
+    ))
+    .bind(uuids(ids))
+    .bind(first)
+    .bind(last)
+    .fetch_all(connection)
+    .await?;
+    by_id(&rows)
+}
+
+pub(super) async fn newest_by_record(
+    connection: &mut PgConnection,
+    project: ProjectId,
+    modes: &[Mode],
+    record: &str,
+) -> Result<Option<VerificationId>> {
+    let row = query(
+        "select id
+         from verifications
+         where project_id = $1 and record_id = $2 and record_id <> '' and mode = any($3::smallint[])
+         order by id desc
+         limit 1",
+    )
+    .bind(project.as_uuid())
+    .bind(record)
+    .bind(mode_codes(modes))
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| Columns::of(&row).verification()).transpose()
+}
+
+/// Counts guesses and answers the rows as they were before: `locked` is read as it was locked, and the update starts
+/// from the same version of each row.
+pub(super) async fn count_guesses(
+    connection: &mut PgConnection,
+    wanted: &[(VerificationId, i16)],
+    now: Timestamp,
+) -> Result<ById> {
+    let (first, last) = range(wanted.iter().map(|(id, _)| *id));
+    let rows = query(concat!(
+        "with locked as (
+             select v.*, wanted.guesses as wanted
+             from unnest($1::uuid[], $2::smallint[]) as wanted (id, guesses)
+             join verifications v on v.id = wanted.id
+             where v.id between $4 and $5
+             order by v.id
+             for no key update of v
+         ), counted as (
+             update verifications v
+             set guesses = v.guesses + least(locked.wanted, greatest(0,
+                     case when $3 < locked.carried_until then least(locked.carried_left, locked.budget)
+                          else locked.budget end - locked.guesses))
+             from locked
+             where v.id = locked.id and locked.state = 0 and locked.expires_at > $3
+         )
+         select ",
+        verification_columns!(),
+        " from locked v"
+    ))
+    .bind(wanted.iter().map(|(id, _)| id.as_uuid()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|(_, guesses)| *guesses).collect::<Vec<_>>())
+    .bind(now.as_ms())
+    .bind(first)
+    .bind(last)
+    .fetch_all(connection)
+    .await?;
+    by_id(&rows)
+}
+
+pub(super) async fn insert(connection: &mut PgConnection, rows: &BTreeMap<VerificationId, Verification>) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<&Verification> = rows.values().collect();
+    query(
+        "insert into verifications
+             (id, project_id, mode, channel, country, record_id, locale, target, target_tag, key_id, code_hash, code,
+              guesses, budget, carried_left, carried_until, sends, expires_at, state, closed_at, session)
+         select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::smallint[], $5::text[], $6::text[],
+                              $7::text[], $8::bytea[], $9::bytea[], $10::integer[], $11::bytea[], $12::bytea[],
+                              $13::smallint[], $14::smallint[], $15::smallint[], $16::bigint[], $17::smallint[],
+                              $18::bigint[], $19::smallint[], $20::bigint[], $21::boolean[])",
+    )
+    .bind(column(&rows, |row| row.id.as_uuid()))
+    .bind(column(&rows, |row| row.project.as_uuid()))
+    .bind(column(&rows, |row| row.mode.code()))
+    .bind(column(&rows, |row| row.channel.code()))
+    .bind(column(&rows, |row| row.country.as_deref()))
+    .bind(column(&rows, |row| row.record.as_str()))
+    .bind(column(&rows, |row| row.locale.as_str()))
+    .bind(column(&rows, |row| row.target.0.as_slice()))
+    .bind(column(&rows, |row| row.target_tag.as_slice()))
+    .bind(column(&rows, |row| row.key_id))
+    .bind(column(&rows, |row| row.code_hash.as_slice()))
+    .bind(column(&rows, |row| row.code.as_ref().map(|code| code.0.as_slice())))
+    .bind(column(&rows, |row| row.guesses))
+    .bind(column(&rows, |row| row.budget))
+    .bind(column(&rows, |row| row.carried.map(|carried| carried.left)))
+    .bind(column(&rows, |row| row.carried.map(|carried| carried.until.as_ms())))
+    .bind(column(&rows, |row| row.sends))
+    .bind(column(&rows, |row| row.expires.as_ms()))
+    .bind(column(&rows, |row| row.state.code()))
+    .bind(column(&rows, |row| ms(row.closed)))
+    .bind(column(&rows, |row| row.session))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Overwrites what can change of rows that are locked already; whose they are and what they are of stays.
+pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<VerificationId, Verification>) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<&Verification> = rows.values().collect();
+    query(
+        "update verifications v
+         set key_id = new.key_id, code_hash = new.code_hash, code = new.code, guesses = new.guesses,
+             budget = new.budget, carried_left = new.carried_left, carried_until = new.carried_until,
+             sends = new.sends, expires_at = new.expires_at, state = new.state, closed_at = new.closed_at,
+             session = new.session
+         from unnest($1::uuid[], $2::integer[], $3::bytea[], $4::bytea[], $5::smallint[], $6::smallint[],
+                     $7::smallint[], $8::bigint[], $9::smallint[], $10::bigint[], $11::smallint[], $12::bigint[],
+                     $13::boolean[])
+              as new (id, key_id, code_hash, code, guesses, budget, carried_left, carried_until, sends, expires_at,
+                      state, closed_at, session)
+         where v.id = new.id",
+    )
+    .bind(column(&rows, |row| row.id.as_uuid()))
+    .bind(column(&rows, |row| row.key_id))
+    .bind(column(&rows, |row| row.code_hash.as_slice()))
+    .bind(column(&rows, |row| row.code.as_ref().map(|code| code.0.as_slice())))
+    .bind(column(&rows, |row| row.guesses))
+    .bind(column(&rows, |row| row.budget))
+    .bind(column(&rows, |row| row.carried.map(|carried| carried.left)))
+    .bind(column(&rows, |row| row.carried.map(|carried| carried.until.as_ms())))
+    .bind(column(&rows, |row| row.sends))
+    .bind(column(&rows, |row| row.expires.as_ms()))
+    .bind(column(&rows, |row| row.state.code()))
+    .bind(column(&rows, |row| ms(row.closed)))
+    .bind(column(&rows, |row| row.session))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn uuids(ids: &[VerificationId]) -> Vec<Uuid> {
+    ids.iter().map(VerificationId::as_uuid).collect()
+}

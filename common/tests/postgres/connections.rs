@@ -1,0 +1,103 @@
+//! Lost and missing connections: the store comes back by itself.
+
+use std::time::{Duration, Instant};
+
+use common::store::postgres::{PgBackend, PoolSettings};
+use common::store::projects::Projects;
+use common::store::upkeep::Upkeep;
+use common::store::{Backend, StoreError};
+use futures_util::future::join_all;
+
+use crate::database::with_database;
+use crate::world::{T0, at};
+
+const IN_A_HURRY: PoolSettings = PoolSettings { max_connections: 2, acquire_timeout: Duration::from_millis(500) };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_whose_connections_were_ended_goes_on_at_once() {
+    with_database(|database| async move {
+        let world = database.world().await;
+        join_all((0..12).map(|_| world.tokens_used())).await;
+        for n in 0..5 {
+            database
+                .execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity
+                     where datname = current_database() and pid <> pg_backend_pid()",
+                )
+                .await;
+            world.send(T0, &format!("{n}@example.com")).await;
+        }
+        assert_eq!(world.tokens_used().await, 5);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_whose_connection_is_ended_writes_nothing_and_says_so() {
+    with_database(|database| async move {
+        let world = database.world().await;
+        let dispatch = world.send(T0, "a@example.com").await;
+        let mut tx = world.begin().await;
+        tx.lock_dispatches(&[dispatch]).await.expect("locked");
+        database
+            .execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity
+                 where datname = current_database() and state = 'idle in transaction'",
+            )
+            .await;
+        let lost = tx.read_verifications(&[dispatch.verification]).await;
+        assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
+        drop(tx);
+        world.claim(at(1), dispatch, 1).await.expect("the lock is gone");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_another_transaction_holds_is_a_conflict_after_two_seconds() {
+    with_database(|database| async move {
+        let world = database.world().await;
+        let dispatch = world.send(T0, "a@example.com").await;
+        let (mut one, mut two) = (world.begin().await, world.begin().await);
+        one.lock_dispatches(&[dispatch]).await.expect("locked");
+        let (begun, waited) = (Instant::now(), two.lock_dispatches(&[dispatch]).await);
+        // Either the wait for the lock ends, or the holder was idle for so long that the server ended it.
+        let ended = matches!(waited, Err(StoreError::Conflict(_)) | Ok(_));
+        assert!(ended && begun.elapsed() < Duration::from_secs(4), "{waited:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_unavailable_and_not_an_error_at_start() {
+    let backend = PgBackend::connect("postgres://nobody@127.0.0.1:9/none", &IN_A_HURRY).expect("connected later");
+    let away = backend.begin().await.map(|_| ());
+    assert!(matches!(away, Err(StoreError::Unavailable(_))), "{away:?}");
+    assert!(PgBackend::connect("not a url", &IN_A_HURRY).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_without_a_schema_is_unavailable_until_it_is_migrated() {
+    with_database(|database| async move {
+        let backend = database.backend();
+        assert!(!backend.is_migrated().await.expect("asked"));
+        let early = backend.list_projects().await.map(|_| ());
+        assert!(matches!(early, Err(StoreError::Unavailable(_))), "{early:?}");
+        database.migrated().await;
+        assert!(backend.is_migrated().await.expect("asked"));
+        assert!(backend.list_projects().await.expect("projects").is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_have_limits_and_a_name() {
+    with_database(|database| async move {
+        let world = database.world().await;
+        let _tx = world.begin().await;
+        let named = "select count(*) from pg_stat_activity
+                     where datname = current_database() and application_name = 'otpd' and state like 'idle%'";
+        assert!(database.number(named).await > 0);
+    })
+    .await;
+}
