@@ -54,6 +54,7 @@ fn timed_out() -> Response {
 }
 
 /// A panic is a bug: the client gets a plain 500, the log the rest.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that CatchPanicLayer wants")]
 pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     error!(panic = words.unwrap_or("unknown"), "a handler panicked");

@@ -3,6 +3,8 @@
 mod query;
 mod timeline;
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -25,6 +27,8 @@ use query::{Query, RecordsQuery};
 /// Matches are counted one by one up to here.
 const COUNTED: u32 = 10_000;
 const MOST_MESSAGES: u32 = 100;
+/// Sandbox messages are shown for a day; the sweep deletes them a little later.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// `GET /api/v1/otp/records`: newest first.
 pub(crate) async fn list(
@@ -177,7 +181,8 @@ pub(crate) async fn sandbox_messages(
     });
     let modes: &[Mode] = if api.parts.live_in_sandbox { Mode::Live.visible() } else { Mode::Sandbox.visible() };
     let messages = api.parts.store.sandbox_messages(tenant.id(), modes, targets.as_deref(), MOST_MESSAGES).await?;
-    let shown = messages.iter().filter_map(|message| {
+    let oldest = api.parts.clock.now() - KEPT;
+    let shown = messages.iter().filter(|message| message.created > oldest).filter_map(|message| {
         let opened = providers::inbox::open_message(keys, message).ok()?;
         Some(json!({
             "id": message.id.to_string(),

@@ -128,6 +128,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
+    #[expect(clippy::needless_pass_by_value, reason = "the shape of a batch operation")]
     fn refuse_odd(batch: Arc<[u32]>) -> impl Future<Output = Result<Vec<u32>, StoreError>> {
         let bad = batch.iter().any(|item| item % 2 == 1);
         std::future::ready(if bad { Err(StoreError::Refused("odd".to_owned())) } else { Ok(batch.to_vec()) })

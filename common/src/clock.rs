@@ -31,6 +31,7 @@ impl Clock {
 
     #[must_use]
     pub fn now(&self) -> Timestamp {
+        #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
         let machine = jiff::Timestamp::now().as_millisecond();
         Timestamp::from_ms(machine + self.offset_ms.load(Ordering::Relaxed) + self.test_offset_ms())
     }

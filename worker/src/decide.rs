@@ -27,10 +27,7 @@ pub struct Situation<'a> {
 /// The next step after an attempt.
 #[must_use]
 pub fn after_attempt(outcome: &Result<Handed, Failure>, at: Situation<'_>) -> Next {
-    let failure = match outcome {
-        Ok(_) => return Next::Done,
-        Err(failure) => failure,
-    };
+    let Err(failure) = outcome else { return Next::Done };
     match failure.cause {
         Cause::Rejected => give_up(DispatchStatus::Failed, "rejected"),
         Cause::Ambiguous if at.dispatch.ambiguous + 1 >= MOST_AMBIGUOUS => give_up(DispatchStatus::Failed, "no answer"),

@@ -63,7 +63,8 @@ impl StoreSettings {
         let scheme = self.url.starts_with("postgres://") || self.url.starts_with("postgresql://");
         // Without a user, the driver would log in as "anonymous".
         let user = self.url.split_once("://").is_some_and(|(_, rest)| rest.contains('@'));
-        let url = (!self.url.is_empty() && !(scheme && user))
+        let is_whole = self.url.is_empty() || (scheme && user);
+        let url = (!is_whole)
             .then(|| "store.url must be postgres://user:password@host:5432/database, the user included".to_owned());
         let connections = outside("store.max_connections", self.max_connections.into(), 2, 1000);
         let timeout = outside("store.acquire_timeout_ms", self.acquire_timeout_ms, 100, 60_000);

@@ -18,6 +18,9 @@ use super::settings::ProjectSettings;
 use super::status::DispatchStatus;
 use super::time::Timestamp;
 
+/// How long the first reply to an idempotency key is given again.
+const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+
 /// One request to send. It carries a whole new verification, used unless it turns out to be a resend.
 #[derive(Debug, Clone)]
 pub struct Accept {
@@ -146,7 +149,8 @@ impl Decider {
 
     fn replay(&self, request: &Accept) -> Result<Option<Accepted>, Refusal> {
         let Some(idempotency) = &request.idempotency else { return Ok(None) };
-        let Some(first) = request.idempotency_keys().find_map(|key| self.found.remembered.get(&key)) else {
+        let remembered = request.idempotency_keys().find_map(|key| self.found.remembered.get(&key));
+        let Some(first) = remembered.filter(|first| self.now.since(first.created) < REMEMBERED) else {
             return Ok(None);
         };
         if first.request != idempotency.request {

@@ -179,7 +179,7 @@ fn schedule(
     verification: Option<&Verification>,
     finish: &Finish,
 ) -> Option<Claimed> {
-    let Some(verification) = verification else { return None };
+    let verification = verification?;
     dispatch.status = DispatchStatus::Queued;
     if let Some(reason) = dead(verification, now) {
         end(changes, dispatch, DispatchStatus::Expired, reason);

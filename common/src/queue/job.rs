@@ -79,8 +79,9 @@ mod tests {
 
     #[test]
     fn a_job_survives_the_wire_and_says_no_more_than_it_must() {
-        assert_eq!(Job::decode(&job().encode()), Ok(job()));
-        let wire: serde_json::Value = serde_json::from_slice(&job().encode()).expect("json");
+        let job = job();
+        assert_eq!(Job::decode(&job.encode()), Ok(job));
+        let wire: serde_json::Value = serde_json::from_slice(&job.encode()).expect("json");
         let mut fields: Vec<_> = wire.as_object().expect("object").keys().cloned().collect();
         fields.sort();
         assert_eq!(fields, ["attempt", "deadline", "dispatch", "v"]);

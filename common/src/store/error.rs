@@ -20,7 +20,11 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // PostgreSQL: serialization failure, deadlock, lock and statement timeout. SQLite: BUSY and LOCKED.
-                Some("40001" | "40P01" | "55P03" | "57014" | "5" | "6" | "517" | "262") => Self::Conflict(text),
+                Some("40001" | "40P01" | "55P03" | "57014" | "5" | "6" | "261" | "262" | "517" | "773") => {
+                    Self::Conflict(text)
+                }
+                // SQLite: I/O error, full disk, cannot open.
+                Some("10" | "13" | "14") => Self::Unavailable(text),
                 // PostgreSQL: connection exceptions, log-in, out of resources, shutdown, broken disk.
                 Some(code) if ["08", "28", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => {
                     Self::Unavailable(text)
