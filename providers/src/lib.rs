@@ -1,11 +1,18 @@
 //! Providers: who carries a message. One file holds all that is known of a vendor; this one says what all have in common.
 
-mod http;
+pub mod http;
+pub mod inbox;
+pub mod registry;
 pub mod sandbox;
+mod settings;
 pub mod smtp;
+mod smtp_connection;
 pub mod standard_webhooks;
+#[cfg(test)]
+mod testing;
 pub mod twilio;
 pub mod webhook;
+mod words;
 
 use std::fmt;
 use std::time::Duration;
@@ -38,6 +45,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Asks the vendor, without sending anything, whether it would take a message.
     async fn check(&self) -> Check;
+
+    /// Whether the vendor sends receipts, and so must be told where to.
+    fn has_receipts(&self) -> bool {
+        false
+    }
 
     /// Reads a receipt request of this vendor, its signature first.
     ///
