@@ -57,6 +57,13 @@ impl Distributed {
 
     /// A migrated database with a project, and no process yet.
     pub(crate) async fn prepare(settings: &[(&str, &str)]) -> Self {
+        let mut system = Self::unmigrated(settings).await;
+        system.migrate();
+        system
+    }
+
+    /// An empty database, and no process yet.
+    pub(crate) async fn unmigrated(settings: &[(&str, &str)]) -> Self {
         let name = format!("otpd_it_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
         let mut server = PgConnection::connect(&postgres()).await.expect("PostgreSQL; scripts/services starts one");
         let create = format!("create database {name}");
@@ -74,11 +81,16 @@ impl Distributed {
         .map(|(key, value)| (key.to_owned(), value))
         .into();
         environment.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        let (code, _, log) = run(&["migrate"], &environment);
-        assert_eq!(code, 0, "{log}");
-        let project = create_project(&environment, &["--unlimited"]);
+        let project = Project { id: String::new(), live_key: String::new(), sandbox_key: String::new() };
         let (apis, workers) = (Vec::new(), Vec::new());
         Self { apis, workers, environment, clock, name, urls: Vec::new(), admin: String::new(), project, _dir: dir }
+    }
+
+    /// `otpd migrate`, and a project.
+    pub(crate) fn migrate(&mut self) {
+        let (code, _, log) = run(&["migrate"], &self.environment);
+        assert_eq!(code, 0, "{log}");
+        self.project = create_project(&self.environment, &["--unlimited"]);
     }
 
     pub(crate) async fn add_api(&mut self) {
@@ -96,6 +108,17 @@ impl Distributed {
         let admin = format!("http://{}", process.logged("server.admin_listen").await);
         self.workers.push(process);
         admin
+    }
+
+    /// Kills the first API; nobody calls it any more.
+    pub(crate) fn kill_api(&mut self) {
+        self.urls.remove(0);
+        self.apis.remove(0).kill_9();
+    }
+
+    /// Kills the first worker.
+    pub(crate) fn kill_worker(&mut self) {
+        self.workers.remove(0).kill_9();
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -22,6 +22,7 @@ impl Embedded {
     }
 
     /// Starts `otpd dev` with more settings in its environment.
+    #[expect(clippy::unused_async, reason = "called like its distributed twin")]
     pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a directory");
         let clock = TestClock::in_dir(dir.path());
@@ -55,8 +56,7 @@ impl Embedded {
 fn launch(dir: &TempDir, clock: &TestClock, environment: &Environment) -> (Process, Value) {
     let data = dir.path().join("data");
     let data = data.to_str().expect("a path in UTF-8");
-    let arguments =
-        ["dev", "--json", "--listen", "127.0.0.1:0", "--data", data, "--clock-file", clock.file()];
+    let arguments = ["dev", "--json", "--listen", "127.0.0.1:0", "--data", data, "--clock-file", clock.file()];
     let process = Process::start(&arguments, environment);
     let first = serde_json::from_str(&process.line()).expect("one line of JSON");
     (process, first)

@@ -1,11 +1,18 @@
 //! Starting the real program on free ports with a store of its own, and talking to it as its clients do.
 
+pub(crate) mod beside;
+#[cfg(feature = "server-tests")]
+pub(crate) mod broker;
+pub(crate) mod burst;
 pub(crate) mod client;
 pub(crate) mod clock;
 #[cfg(feature = "server-tests")]
 pub(crate) mod distributed;
 pub(crate) mod embedded;
 pub(crate) mod process;
+#[cfg(feature = "server-tests")]
+pub(crate) mod proxy;
+pub(crate) mod stub;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

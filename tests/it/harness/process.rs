@@ -68,6 +68,12 @@ impl Process {
         .await
     }
 
+    /// Waits until it says something with these words.
+    pub(crate) async fn says(&self, words: &str) {
+        let said = || async { self.log_text().contains(words).then_some(()) };
+        eventually(&format!("{words:?} in the log"), said).await;
+    }
+
     pub(crate) fn kill_9(&mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("reaped");
@@ -96,6 +102,7 @@ impl Process {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "it is all that a failed test leaves")]
 impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended before.
