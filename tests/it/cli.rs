@@ -1,1 +1,245 @@
 //! The command line: what it prints, where, and with which exit code.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use crate::harness::client::Project;
+use crate::harness::process::{Environment, Process, run};
+use crate::harness::{Client, Embedded, eventually};
+
+fn environment(settings: &[(&str, &str)]) -> Environment {
+    settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn json_of(otpd: &Embedded, arguments: &[&str]) -> Value {
+    let data = otpd.data();
+    let (code, stdout, log) = run(&[arguments, &["--data", &data, "--json"]].concat(), &otpd.environment);
+    assert_eq!(code, 0, "{log}");
+    serde_json::from_str(&stdout).expect("JSON alone on stdout")
+}
+
+#[tokio::test]
+async fn the_printed_curl_lines_work_when_pasted() {
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let data = dir.path().join("data");
+    let arguments = ["dev", "--listen", "127.0.0.1:0", "--data", data.to_str().expect("UTF-8")];
+    let process = Process::start(&arguments, &Environment::new());
+    let mut lines = Vec::new();
+    while lines.iter().filter(|line: &&String| line.starts_with("curl ")).count() < 3 {
+        lines.push(process.line());
+    }
+    let curl: Vec<_> = lines.iter().filter(|line| line.starts_with("curl ")).collect();
+    let paste = |line: &str| {
+        let output = std::process::Command::new("bash").args(["-c", line]).output().expect("bash");
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    assert_eq!(paste(curl[0])["message"], "OTP generated and queued");
+    eventually("the message", || async { paste(curl[1])["messages"][0]["code"].is_string().then_some(()) }).await;
+    assert_eq!(paste(curl[2])["valid"], true);
+    let told = process.line() + &process.line();
+    assert!(told.contains("live messages go to the sandbox inbox too"), "{told}");
+}
+
+#[tokio::test]
+async fn keys_are_shown_once_and_data_is_private() {
+    let mut otpd = Embedded::start().await;
+    otpd.client().send_to("ann@example.com").await;
+    otpd.restart();
+    assert_eq!(otpd.client().get("/api/v1/otp/records").await.expect(200).body["pagination"]["total"], 1);
+    for file in ["otpd.db", "root.key", "lock"] {
+        let mode = std::fs::metadata(format!("{}/{file}", otpd.data())).expect(file).permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file} is private");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_and_a_data_directory_in_use_are_one_clear_line() {
+    let otpd = Embedded::start().await;
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let fresh = dir.path().to_str().expect("UTF-8").to_owned();
+    let (code, stdout, log) = run(&["dev", "--listen", &address, "--data", &fresh], &Environment::new());
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(log.lines().last().expect("a line").starts_with(&format!("otpd: cannot listen on {address}: ")), "{log}");
+    let (code, _, log) = run(&["dev", "--listen", "127.0.0.1:0", "--data", &otpd.data()], &Environment::new());
+    assert_eq!(code, 1);
+    assert!(log.trim().ends_with("is in use by another otpd; stop it or set --data"), "{log}");
+}
+
+#[test]
+fn dev_does_not_listen_to_the_world_unasked() {
+    let (code, _, log) = run(&["dev", "--listen", "0.0.0.0:0"], &Environment::new());
+    assert_eq!(code, 2);
+    assert!(log.contains("--i-know"), "{log}");
+}
+
+#[tokio::test]
+async fn projects_and_keys_are_kept_beside_a_running_server() {
+    let otpd = Embedded::start().await;
+    let made = json_of(&otpd, &["project", "create", "Acme", "--tokens", "100000", "--ttl", "120", "--rate", "50"]);
+    let id = made["project_id"].as_str().expect("an id").to_owned();
+    let text = |name: &str| made[name].as_str().expect("a key").to_owned();
+    let project = Project { id: id.clone(), live_key: text("live_key"), sandbox_key: text("sandbox_key") };
+    let client = otpd.client().of(&project);
+    let sent = client.send(&json!({ "target": "ann@example.com", "channel": "email" })).await.expect(202);
+    assert_eq!(sent.body["expiresIn"], 120);
+
+    let shown = json_of(&otpd, &["project", "show", &id]);
+    assert_eq!(
+        (&shown["tokens"], &shown["tokens_used"], &shown["settings"]["ttl"]),
+        (&100_000.into(), &1.into(), &120.into())
+    );
+    assert_eq!(json_of(&otpd, &["project", "list"]).as_array().expect("projects").len(), 2);
+
+    json_of(&otpd, &["project", "update", &id, "--ttl", "60", "--cooldown", "1"]);
+    eventually("the new life", || async {
+        let body =
+            json!({ "target": "life@sandbox.otpd", "channel": "email", "recordId": uuid::Uuid::now_v7().to_string() });
+        (client.send(&body).await.body["expiresIn"] == 60).then_some(())
+    })
+    .await;
+
+    let key = json_of(&otpd, &["key", "create", "--project", &id, "--sandbox"]);
+    let other = client.with_key(key["key"].as_str().expect("a key"));
+    other.get("/api/v1/otp/token-info").await.expect(200);
+    json_of(&otpd, &["key", "revoke", key["prefix"].as_str().expect("a prefix")]);
+    eventually("the revocation", || async { (other.get("/api/v1/otp/token-info").await.status == 401).then_some(()) })
+        .await;
+    let keys = json_of(&otpd, &["key", "list", "--project", &id]);
+    assert_eq!(keys.as_array().expect("keys").iter().filter(|key| key["revoked_at"].is_string()).count(), 1);
+}
+
+#[tokio::test]
+async fn dispatches_are_listed_and_tried_again() {
+    let otpd = Embedded::start().await;
+    let client = otpd.client();
+    let id = client.send_to("throttled@sandbox.otpd").await;
+    eventually("a failed attempt", || async {
+        let record = client.record(&id).await;
+        record["dispatches"][0]["attempts"][0]["cause"].is_string().then_some(())
+    })
+    .await;
+    let waiting = json_of(&otpd, &["dispatch", "list", "--status", "queued,sending"]);
+    let dispatch = waiting[0]["dispatch"].as_str().expect("an id").to_owned();
+    assert_eq!(dispatch, format!("{id}:1"));
+    assert_eq!(json_of(&otpd, &["dispatch", "retry", &dispatch])["retried"], true);
+
+    let delivered = client.send_to("ann@example.com").await;
+    client.record_in(&delivered, &["delivered"]).await;
+    let (code, _, log) =
+        run(&["dispatch", "retry", &format!("{delivered}:1"), "--data", &otpd.data()], &otpd.environment);
+    assert_eq!(code, 1);
+    assert!(log.contains("a provider has accepted it"), "{log}");
+}
+
+#[test]
+fn wrong_settings_are_all_told_and_exit_with_78() {
+    let settings = environment(&[
+        ("OTPD_SERVER__LISTEN", "nonsense"),
+        ("OTPD_WORKER__CONCURRENCY", "many"),
+        ("OTPD_KEYS__ROOT", "abc"),
+        ("OTPD_NO__SUCH", "1"),
+    ]);
+    let (code, stdout, log) = run(&["config", "check"], &settings);
+    assert_eq!((code, stdout.as_str()), (78, ""));
+    for word in ["server.listen", "OTPD_WORKER__CONCURRENCY", "no.such"] {
+        assert!(log.contains(word), "{word} in {log}");
+    }
+    let (code, _, log) = run(&["config", "check"], &Environment::new());
+    assert_eq!(code, 78);
+    for word in ["OTPD_STORE__URL", "OTPD_QUEUE__URL", "OTPD_KEYS__ROOT"] {
+        assert!(log.contains(word), "{word} in {log}");
+    }
+    assert_eq!(run(&["config", "check", "--embedded"], &Environment::new()).0, 0);
+    assert_eq!(run(&["api"], &Environment::new()).0, 78);
+    assert_eq!(run(&["project", "list"], &Environment::new()).0, 78);
+}
+
+#[test]
+fn shown_settings_are_toml_and_hide_secrets() {
+    let secrets = environment(&[
+        ("OTPD_KEYS__ROOT", &"ab".repeat(32)),
+        ("OTPD_STORE__URL", "postgres://otpd:hunter2@db:5432/otpd"),
+        ("OTPD_PROVIDERS__TWILIO__AUTH_TOKEN", "swordfish"),
+    ]);
+    let (code, stdout, _) = run(&["config", "show"], &secrets);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("server.listen = \"127.0.0.1:8080\""), "{stdout}");
+    for secret in ["abab", "hunter2", "swordfish"] {
+        assert!(!stdout.contains(secret), "{stdout}");
+    }
+}
+
+#[test]
+fn usage_errors_exit_with_2_and_help_with_0() {
+    assert_eq!(run(&["nonsense"], &Environment::new()).0, 2);
+    assert_eq!(run(&["project", "create"], &Environment::new()).0, 2);
+    let (code, _, log) = run(&["dev", "--clock-file"], &Environment::new());
+    assert_eq!(code, 2, "{log}");
+    for command in [&["--help"][..], &["api", "--help"], &["project", "create", "--help"], &["dispatch", "--help"]] {
+        let (code, stdout, _) = run(command, &Environment::new());
+        assert_eq!(code, 0);
+        assert!(stdout.contains("Usage: otpd"), "{stdout}");
+    }
+}
+
+#[tokio::test]
+async fn serve_has_no_project_of_its_own_and_no_sandbox_for_live_sends() {
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let data = dir.path().to_str().expect("UTF-8").to_owned();
+    let clock = crate::harness::clock::TestClock::in_dir(dir.path());
+    let arguments = ["serve", "--data", &data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let process = Process::start(&arguments, &Environment::new());
+    let url = format!("http://{}", process.logged("server.listen").await);
+    let admin = format!("http://{}", process.logged("server.admin_listen").await);
+    let (code, stdout, log) = run(&["project", "list", "--data", &data, "--json"], &Environment::new());
+    assert_eq!((code, stdout.trim()), (0, "[]"), "{log}");
+    let (_, stdout, _) = run(&["project", "create", "Acme", "--json", "--data", &data], &Environment::new());
+    let made: Value = serde_json::from_str(&stdout).expect("JSON");
+    let text = |name: &str| made[name].as_str().expect("text").to_owned();
+    let project = Project { id: text("project_id"), live_key: text("live_key"), sandbox_key: text("sandbox_key") };
+    let client = Client::new(vec![url.clone()], admin.clone(), project, clock);
+    let refused = client.live().send(&json!({ "target": "ann@example.com", "channel": "email" })).await.expect(503);
+    assert_eq!(refused.body["code"], "no_provider");
+    client.send_to("ann@example.com").await;
+    client.code("ann@example.com").await;
+
+    assert_eq!(client.http.get(format!("{url}/metrics")).send().await.expect("a reply").status(), 404);
+    let metrics =
+        client.http.get(format!("{admin}/metrics")).send().await.expect("a reply").text().await.expect("text");
+    for name in [
+        "otpd_accepts_total",
+        "otpd_refusals_total",
+        "otpd_claims_total",
+        "otpd_attempts_total",
+        "otpd_batch_size_bucket",
+        "otpd_accept_to_handed_over_seconds_bucket",
+        "otpd_provider_breaker",
+        "otpd_oldest_due_seconds",
+    ] {
+        assert!(metrics.contains(&format!("\n{name}")), "{name} in {metrics}");
+    }
+    let health = run(&["health", &format!("{admin}/healthz")], &Environment::new());
+    assert_eq!((health.0, health.1.as_str()), (0, "alive\n"));
+    assert_eq!(run(&["health", "http://127.0.0.1:1/healthz"], &Environment::new()).0, 1);
+}
+
+#[tokio::test]
+async fn nothing_that_a_thief_would_like_is_logged() {
+    let otpd =
+        Embedded::start_with(&[("OTPD_LOG__LEVEL", "trace,sqlx=info,hyper=info"), ("OTPD_LOG__SAMPLE", "1")]).await;
+    let client = otpd.client();
+    let id = client.send_to("ann.secret@example.com").await;
+    let code = client.code("ann.secret@example.com").await;
+    client.verify("ann.secret@example.com", &code).await.expect(200);
+    client.record_in(&id, &["delivered"]).await;
+    let log = otpd.process.log_text();
+    let secret_half = client.key.rsplit('_').next().expect("a secret").to_owned();
+    for secret in ["ann.secret", &secret_half, &format!("\"{code}\"")] {
+        assert!(!log.contains(secret), "{secret} was logged");
+    }
+    assert!(log.contains("\"http.route\":\"/api/v1/otp/records/{id}\""), "route templates are logged");
+}

@@ -35,9 +35,12 @@ pub struct Routes {
 
 /// Keeps the breakers' metrics up to date until `stop`: they also move by themselves, with time.
 pub async fn report(routes: Arc<Routes>, clock: Clock, stop: CancellationToken) {
-    while tokio::time::timeout(REPORT_EVERY, stop.cancelled()).await.is_err() {
+    loop {
         for slot in routes.all() {
             telemetry::breaker(slot.provider.name(), slot.breaker.position(clock.now()));
+        }
+        if tokio::time::timeout(REPORT_EVERY, stop.cancelled()).await.is_ok() {
+            return;
         }
     }
 }

@@ -67,6 +67,11 @@ impl Client {
         Self { key: self.project.live_key.clone(), ..self.clone() }
     }
 
+    /// The same caller with another key.
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
     /// The same system with another project.
     pub(crate) fn of(&self, project: &Project) -> Self {
         Self { key: project.sandbox_key.clone(), project: project.clone(), ..self.clone() }

@@ -75,7 +75,14 @@ const IDEMPOTENCY_KEYS: &str = "
            (project_id, mode, key, request, verification_id, dispatch_n, expires_in, created_at)
     select unhex(value->>'project_id', '-'), value->>'mode', unhex(value->>'key', '-'), unhex(value->>'request'),
            unhex(value->>'verification_id', '-'), value->>'dispatch_n', value->>'expires_in', value->>'created_at'
-      from jsonb_each($1)";
+      from jsonb_each($1)
+     where true
+        on conflict (project_id, mode, key) do update
+       set request         = excluded.request,
+           verification_id = excluded.verification_id,
+           dispatch_n      = excluded.dispatch_n,
+           expires_in      = excluded.expires_in,
+           created_at      = excluded.created_at";
 
 const OPEN_TARGETS: &str = "
     insert into open_targets (project_id, target, record_id, mode, verification_id, expires_at)
