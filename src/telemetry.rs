@@ -17,8 +17,9 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Starts logging. Once a process.
 pub(crate) fn start_log(log: &Log) -> Outcome {
-    let filter =
-        EnvFilter::try_new(&log.level).map_err(|error| Failure::Config(vec![format!("log.level: {error}")]))?;
+    // The broker's driver logs every lost connection at length; the queue says the same in one line.
+    let filter = EnvFilter::try_new(format!("lapin=off,{}", log.level));
+    let filter = filter.map_err(|error| Failure::Config(vec![format!("log.level: {error}")]))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match log.format {
         LogFormat::Plain => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

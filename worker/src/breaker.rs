@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::otp::provider_error::Cause;
+use common::otp::provider_error::{Cause, Misconfiguration};
 use common::otp::time::Timestamp;
 
 /// Outcomes it remembers, and how old they may be.
@@ -79,9 +79,12 @@ impl Breaker {
         let mut state = self.state();
         state.probing = None;
         match cause {
-            Some(Cause::Misconfigured(_)) => state.open(now, OPEN_MISCONFIGURED),
+            Some(Cause::Misconfigured(what)) if *what != Misconfiguration::Sender => {
+                state.open(now, OPEN_MISCONFIGURED);
+            }
             Some(Cause::Throttled { retry_after }) => state.open(now, retry_after.unwrap_or(THROTTLED)),
-            Some(Cause::Unavailable | Cause::Ambiguous) => {
+            // A sender is often refused for one destination alone: that is no reason to leave the others.
+            Some(Cause::Unavailable | Cause::Ambiguous | Cause::Misconfigured(_)) => {
                 if state.open_until.is_some() {
                     state.open(now, OPEN);
                 } else {
@@ -123,7 +126,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::otp::provider_error::Misconfiguration;
 
     const T0: Timestamp = Timestamp::from_ms(1_000_000);
 
@@ -145,6 +147,13 @@ mod tests {
         breaker.record(T0, Some(&Cause::Misconfigured(Misconfiguration::Credentials)));
         assert_eq!(breaker.position(at(59)), Position::Open);
         assert_eq!(breaker.position(at(60)), Position::HalfOpen);
+    }
+
+    #[test]
+    fn a_sender_refused_for_one_destination_does_not_close_the_others() {
+        let breaker = Breaker::default();
+        breaker.record(T0, Some(&Cause::Misconfigured(Misconfiguration::Sender)));
+        assert_eq!(breaker.position(T0), Position::Closed);
     }
 
     #[test]
