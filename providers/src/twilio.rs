@@ -234,6 +234,10 @@ impl Provider for Twilio {
         }
     }
 
+    fn has_receipts(&self) -> bool {
+        true
+    }
+
     fn receipts(&self, request: &ReceiptRequest<'_>) -> Result<Vec<ReceiptEvent>, BadReceipt> {
         let mut form: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(request.body) {

@@ -12,7 +12,7 @@ use common::otp::provider_error::Cause;
 use common::otp::time::Timestamp;
 use common::queue::Job;
 use common::retry::RetryPolicy;
-use common::store::Store;
+use common::store::{Store, StoreError};
 use common::tenancy::Directory;
 use common::vault::Vault;
 use providers::Message;
@@ -27,8 +27,8 @@ use crate::telemetry;
 
 /// What a lease adds to the provider's time, for everything around the call.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
-/// How long a job waits for a place with a provider that is full.
-const PLACE_WAIT: Duration = Duration::from_secs(2);
+/// When a job is tried again, give or take a half, whose provider had no place for it.
+const CROWDED_DELAY: Duration = Duration::from_secs(1);
 
 /// Everything a job needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -72,6 +72,8 @@ enum NoCall {
     NoProvider,
     /// The message cannot be made here and now: its key is missing, or the store is away.
     Unready(String),
+    /// The provider is busy with as many messages as it may have at once.
+    Crowded,
     /// The lease has too little left to be sure of it.
     TooLate,
 }
@@ -98,17 +100,18 @@ impl Worker {
 
     /// Works on a job until its dispatch waits or has ended.
     pub async fn run(&self, job: Job) -> Ended {
-        let mut claimed = match self.claim(job.attempt).await {
-            Some(Ok(claimed)) => Box::new(claimed),
-            Some(Err(_)) => return Ended::Committed,
-            None => return Ended::Undecided,
-        };
+        self.work(job).await.unwrap_or_else(|ended| ended)
+    }
+
+    /// `Err` when the store was of no help.
+    async fn work(&self, job: Job) -> Result<Ended, Ended> {
+        let Ok(claimed) = self.claim(job.attempt).await? else { return Ok(Ended::Committed) };
+        let mut claimed = Box::new(claimed);
         loop {
             let finish = self.attempt(&claimed).await;
-            match self.finish(finish).await {
-                Some(Finished::Current { next: Some(next), .. }) => claimed = next,
-                Some(_) => return Ended::Committed,
-                None => return Ended::Undecided,
+            match self.finish(finish).await? {
+                Finished::Current { next: Some(next), .. } => claimed = next,
+                _ => return Ok(Ended::Committed),
             }
         }
     }
@@ -121,20 +124,22 @@ impl Worker {
         self.inner.parts.clock.now()
     }
 
-    async fn claim(&self, attempt: AttemptId) -> Option<Result<Claimed, Unclaimed>> {
+    async fn claim(&self, attempt: AttemptId) -> Result<Result<Claimed, Unclaimed>, Ended> {
         let claim = Claim { attempt, lease: self.lease() };
-        let answer = self.insist("claim", || self.inner.claims.call(claim)).await?;
+        let stopping = || self.inner.parts.stop.is_cancelled();
+        let answer = self.insist("claim", stopping, || self.inner.claims.call(claim)).await?;
         telemetry::claimed(match &answer {
             Ok(_) => "claimed",
             Err(Unclaimed::Taken) => "taken",
             Err(Unclaimed::Over) => "over",
             Err(Unclaimed::Unknown) => "unknown",
         });
-        Some(answer)
+        Ok(answer)
     }
 
-    async fn finish(&self, finish: Finish) -> Option<Finished> {
-        let finished = self.insist("finish", || self.inner.finishes.call(finish.clone())).await?;
+    /// What a provider has said is written even while the program stops, for as long as it may take.
+    async fn finish(&self, finish: Finish) -> Result<Finished, Ended> {
+        let finished = self.insist("finish", || false, || self.inner.finishes.call(finish.clone())).await?;
         if let Finished::Current { dispatch, .. } = &finished {
             match &finish.call {
                 Some(Call { outcome: Ok(_), provider, finished, .. }) => {
@@ -144,28 +149,34 @@ impl Worker {
                 _ => {}
             }
         }
-        Some(finished)
+        Ok(finished)
     }
 
-    /// Calls the store until it answers; `None` when the program stops before, or the item itself is refused.
-    async fn insist<T, F>(&self, what: &str, call: impl Fn() -> F) -> Option<T>
+    /// Calls the store until it answers or nobody wants to know. What it refuses for good ends here too: the lease
+    /// ends, and the relay brings the next attempt.
+    async fn insist<T, F>(
+        &self,
+        what: &str,
+        given_up: impl Fn() -> bool,
+        call: impl Fn() -> F,
+    ) -> Result<T, Ended>
     where
         F: Future<Output = Result<T, BatchError>>,
     {
         let mut delays = RetryPolicy::RECONNECT.delays();
         loop {
             match call().await {
-                Ok(answer) => return Some(answer),
-                Err(BatchError::Store(common::store::StoreError::Refused(reason))) => {
+                Ok(answer) => return Ok(answer),
+                Err(BatchError::Store(StoreError::Refused(reason))) => {
                     error!(otp.operation = what, error = reason, "the store refused a job's step; its lease will end");
-                    return None;
+                    return Err(Ended::Committed);
                 }
                 Err(error) => debug!(otp.operation = what, %error, "the store is away; trying again"),
             }
-            let stop = self.inner.parts.stop.cancelled();
-            if tokio::time::timeout(delays.next_delay(), stop).await.is_ok() {
-                return None;
+            if given_up() {
+                return Err(Ended::Undecided);
             }
+            tokio::time::sleep(delays.next_delay()).await;
         }
     }
 
@@ -187,7 +198,11 @@ impl Worker {
                 let next = decide::without_provider(self.situation(claimed, ""));
                 Finish { attempt, call: None, next }
             }
-            Err(NoCall::TooLate) => Finish { attempt, call: None, next: Next::HandBack },
+            Err(NoCall::Crowded) => {
+                let at = self.now() + CROWDED_DELAY.mul_f64(0.5 + rand::random::<f64>());
+                Finish { attempt, call: None, next: Next::HandBack { at } }
+            }
+            Err(NoCall::TooLate) => Finish { attempt, call: None, next: Next::HandBack { at: self.now() } },
         }
     }
 
@@ -211,10 +226,14 @@ impl Worker {
         let slot = parts.routes.pick(dispatch.mode, dispatch.channel, &dispatch.tried, self.now());
         let slot = slot.ok_or(NoCall::NoProvider)?;
         message.callback = self.callback(&slot, claimed.attempt());
-        let Ok(Ok(place)) = tokio::time::timeout(PLACE_WAIT, slot.permits.acquire()).await else {
-            return Err(NoCall::TooLate);
+        let place = slot.place().await;
+        let call = match place {
+            Some(_) => self.send(claimed, &slot, &message).await,
+            None => Err(NoCall::Crowded),
         };
-        let call = self.send(claimed, &slot, &message).await;
+        if call.is_err() {
+            slot.breaker.leave();
+        }
         drop(place);
         call
     }

@@ -1,7 +1,7 @@
 //! Which providers may carry a message, in which order, and who is next.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::clock::Clock;
@@ -9,20 +9,27 @@ use common::config::Routes as Settings;
 use common::otp::channel::{Channel, Mode};
 use common::otp::time::Timestamp;
 use providers::Provider;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::Breaker;
 use crate::telemetry;
 
 const REPORT_EVERY: Duration = Duration::from_secs(2);
+/// How long a job waits for a place with a provider that is full. It holds up others meanwhile, so once a wait was in
+/// vain, nobody waits there for a while.
+const PLACE_WAIT: Duration = Duration::from_millis(250);
+const NO_WAIT: Duration = Duration::from_secs(1);
 
 /// A provider with its breaker and its bound on concurrent messages.
 #[derive(Debug)]
 pub struct Slot {
     pub provider: Arc<dyn Provider>,
     pub breaker: Breaker,
-    pub permits: Arc<Semaphore>,
+    permits: Semaphore,
+    /// When a wait for a place last was in vain.
+    crowded: Mutex<Option<Instant>>,
 }
 
 /// The providers of each channel in order, and the inbox that sandbox messages go to.
@@ -67,8 +74,8 @@ impl Routes {
         concurrency: usize,
     ) -> Result<Self, Vec<String>> {
         let slot = |provider| {
-            let permits = Arc::new(Semaphore::new(concurrency));
-            Arc::new(Slot { provider, breaker: Breaker::default(), permits })
+            let (permits, crowded) = (Semaphore::new(concurrency), Mutex::default());
+            Arc::new(Slot { provider, breaker: Breaker::default(), permits, crowded })
         };
         let sandbox = vec![slot(sandbox)];
         let configured: Vec<_> = providers.into_iter().map(slot).collect();
@@ -102,9 +109,10 @@ impl Routes {
     /// The first provider that this pass has not asked and that is fit; one with room before one that is full.
     #[must_use]
     pub fn pick(&self, mode: Mode, channel: Channel, tried: &[String], now: Timestamp) -> Option<Arc<Slot>> {
-        let fit = || self.fit(mode, channel, tried, now);
-        let slot = fit().find(|slot| slot.permits.available_permits() > 0).or_else(|| fit().next())?;
-        slot.breaker.enter(now).then(|| Arc::clone(slot))
+        let has_room = |slot: &&Arc<Slot>| slot.permits.available_permits() > 0;
+        let (free, full): (Vec<_>, Vec<_>) = self.fit(mode, channel, tried, now).partition(has_room);
+        // Another job may have become the probe of one meanwhile.
+        free.into_iter().chain(full).find(|slot| slot.breaker.enter(now)).cloned()
     }
 
     /// Whether [`Self::pick`] would find one.
@@ -126,6 +134,22 @@ impl Routes {
 }
 
 impl Slot {
+    /// A place for one message; `None` when the provider is full and does not get on.
+    pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(place) = self.permits.try_acquire() {
+            return Some(place);
+        }
+        let crowded = || self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
+        if crowded().is_some_and(|since| since.elapsed() < NO_WAIT) {
+            return None;
+        }
+        if let Ok(Ok(place)) = timeout(PLACE_WAIT, self.permits.acquire()).await {
+            return Some(place);
+        }
+        *crowded() = Some(Instant::now());
+        None
+    }
+
     /// The sandbox's failures are played: they do not count against it.
     #[must_use]
     pub fn is_played(&self) -> bool {

@@ -9,6 +9,8 @@ use super::rows::{Dispatch, State, Verification};
 use super::status::DispatchStatus;
 use super::time::Timestamp;
 
+const TOO_OLD: &str = "expired";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     pub attempt: AttemptId,
@@ -60,7 +62,7 @@ fn one(now: Timestamp, found: &mut Found, changes: &mut Changes, claim: Claim) -
         return Err(Unclaimed::Taken);
     }
     if let Some(reason) = dead(verification, now) {
-        *dispatch = changes.end_unsent(dispatch, DispatchStatus::Expired, reason);
+        *dispatch = changes.end_unsent(dispatch, DispatchStatus::Expired, &last_reason(dispatch, reason));
         return Err(Unclaimed::Over);
     }
     let after = hold(dispatch, now, claim.lease);
@@ -87,7 +89,13 @@ pub fn dead(verification: &Verification, now: Timestamp) -> Option<&'static str>
         State::Canceled => Some("canceled"),
         State::Superseded => Some("superseded"),
         State::Open if verification.guesses_left(now) == 0 => Some("too many attempts"),
-        State::Open if now >= verification.deadline() || verification.code.is_none() => Some("expired"),
+        State::Open if now >= verification.deadline() || verification.code.is_none() => Some(TOO_OLD),
         State::Open => None,
     }
+}
+
+/// What a dispatch says that ends because its verification is dead. One that grew too old says what held it up.
+pub(super) fn last_reason(dispatch: &Dispatch, reason: &str) -> String {
+    let cause = dispatch.reason.as_deref().filter(|_| reason == TOO_OLD);
+    cause.unwrap_or(reason).to_owned()
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::changes::{Changes, MessageId};
-use super::claim::{Claimed, dead, hold};
+use super::claim::{Claimed, dead, hold, last_reason};
 use super::ids::{AttemptId, DispatchId, VerificationId};
 use super::provider_error::Cause;
 use super::rows::{Attempt, Dispatch, Receipt, Verification};
@@ -59,8 +59,10 @@ pub enum Next {
         status: DispatchStatus,
         reason: String,
     },
-    /// Nothing was done with it: whoever comes next may have it.
-    HandBack,
+    /// Nothing was done with it: whoever comes next may have it, from then on.
+    HandBack {
+        at: Timestamp,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -182,7 +184,8 @@ fn schedule(
     let verification = verification?;
     dispatch.status = DispatchStatus::Queued;
     if let Some(reason) = dead(verification, now) {
-        end(changes, dispatch, DispatchStatus::Expired, reason);
+        let reason = last_reason(dispatch, reason);
+        end(changes, dispatch, DispatchStatus::Expired, &reason);
         return None;
     }
     match &finish.next {
@@ -196,7 +199,10 @@ fn schedule(
             changes.due.insert(dispatch.id, due(dispatch, verification, *at));
         }
         Next::GiveUp { status, reason } => end(changes, dispatch, *status, reason),
-        Next::HandBack | Next::Done => {
+        Next::HandBack { at } => {
+            changes.due.insert(dispatch.id, due(dispatch, verification, *at));
+        }
+        Next::Done => {
             changes.due.insert(dispatch.id, due(dispatch, verification, now));
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::changes::Changes;
-use super::claim::dead;
+use super::claim::{dead, last_reason};
 use super::ids::{AttemptId, VerificationId};
 use super::rows::{Attempt, Dispatch, Due, Verification};
 use super::schedule;
@@ -27,75 +27,84 @@ pub struct Found {
     pub verifications: HashMap<VerificationId, Verification>,
 }
 
-/// `dice` gives numbers in 0..=1 for the jitter.
-pub fn decide(now: Timestamp, found: &Found, mut dice: impl FnMut() -> f64) -> (Vec<DueJob>, Changes) {
+/// At most `room` jobs; what there is no room for stays due as it is. What is dead ends all the same. `dice` gives
+/// numbers in 0..=1 for the jitter.
+pub fn decide(now: Timestamp, found: &Found, room: usize, mut dice: impl FnMut() -> f64) -> (Vec<DueJob>, Changes) {
     let mut changes = Changes::default();
-    let jobs = found
-        .due
-        .iter()
-        .filter_map(|(due, dispatch)| {
-            let verification = found.verifications.get(&dispatch.id.verification);
-            one(now, &mut changes, due, dispatch, verification, dice())
-        })
-        .collect();
+    let mut jobs = Vec::new();
+    for (due, dispatch) in &found.due {
+        let verification = found.verifications.get(&dispatch.id.verification);
+        match look(now, dispatch, verification) {
+            Look::Done => changes.done.push(due.dispatch),
+            Look::Held(at) => {
+                changes.due.insert(due.dispatch, Due { at, ..due.clone() });
+            }
+            Look::End { mut after, attempt, status, reason } => {
+                changes.attempts.extend(attempt.map(|attempt| (attempt.id, attempt)));
+                after.status = status;
+                after.reason = Some(reason);
+                changes.give_back(&mut after);
+                changes.put_dispatch(dispatch, after);
+            }
+            Look::Publish { .. } if jobs.len() >= room => {}
+            Look::Publish { after, attempt } => {
+                changes.attempts.extend(attempt.map(|attempt| (attempt.id, attempt)));
+                jobs.push(DueJob { attempt: AttemptId { dispatch: after.id, n: after.attempt + 1 }, deadline: due.deadline });
+                if after != *dispatch {
+                    changes.put_dispatch(dispatch, after);
+                }
+                let published = due.published.saturating_add(1);
+                let at = now + schedule::relay_delay(published, dice());
+                changes.due.insert(due.dispatch, Due { at, published, ..due.clone() });
+            }
+        }
+    }
     (jobs, changes)
 }
 
-fn one(
-    now: Timestamp,
-    changes: &mut Changes,
-    due: &Due,
-    dispatch: &Dispatch,
-    verification: Option<&Verification>,
-    dice: f64,
-) -> Option<DueJob> {
-    let Some(verification) = verification.filter(|_| dispatch.status.is_pending()) else {
-        changes.done.push(due.dispatch);
-        return None;
+/// What a due dispatch needs. `attempt` is one whose worker is gone.
+enum Look {
+    /// Nothing any more.
+    Done,
+    /// Nothing until the lease of its worker ends.
+    Held(Timestamp),
+    End { after: Dispatch, attempt: Option<Attempt>, status: DispatchStatus, reason: String },
+    Publish { after: Dispatch, attempt: Option<Attempt> },
+}
+
+fn look(now: Timestamp, dispatch: &Dispatch, verification: Option<&Verification>) -> Look {
+    let Some(verification) = verification.filter(|_| dispatch.status.is_pending()) else { return Look::Done };
+    let (after, attempt) = match dispatch.lease {
+        Some(lease) if now < lease => return Look::Held(lease),
+        Some(_) => end_lease(now, dispatch),
+        None => (dispatch.clone(), None),
     };
-    if dispatch.is_held(now) {
-        let at = dispatch.lease.unwrap_or(now);
-        changes.due.insert(due.dispatch, Due { at, ..due.clone() });
-        return None;
+    if let Some(reason) = dead(verification, now) {
+        let reason = last_reason(&after, reason);
+        return Look::End { after, attempt, status: DispatchStatus::Expired, reason };
     }
-    let after = if dispatch.lease.is_some() { end_lease(now, changes, dispatch) } else { dispatch.clone() };
-    let over = dead(verification, now).map(|reason| (DispatchStatus::Expired, reason));
-    let unsure = (after.ambiguous >= MOST_AMBIGUOUS).then_some((DispatchStatus::Failed, "no answer"));
-    if let Some((status, reason)) = over.or(unsure) {
-        let mut ended = after;
-        ended.status = status;
-        ended.reason = Some(reason.to_owned());
-        changes.give_back(&mut ended);
-        changes.put_dispatch(dispatch, ended);
-        return None;
+    if after.ambiguous >= MOST_AMBIGUOUS {
+        let reason = "no answer".to_owned();
+        return Look::End { after, attempt, status: DispatchStatus::Failed, reason };
     }
-    if after != *dispatch {
-        changes.put_dispatch(dispatch, after.clone());
-    }
-    let at = now + schedule::relay_delay(due.published.saturating_add(1), dice);
-    changes.due.insert(due.dispatch, Due { at, published: due.published.saturating_add(1), ..due.clone() });
-    Some(DueJob { attempt: AttemptId { dispatch: dispatch.id, n: after.attempt + 1 }, deadline: due.deadline })
+    Look::Publish { after, attempt }
 }
 
 /// The worker is gone: its attempt may or may not have reached a provider.
-fn end_lease(now: Timestamp, changes: &mut Changes, dispatch: &Dispatch) -> Dispatch {
-    let id = AttemptId { dispatch: dispatch.id, n: dispatch.attempt };
-    changes.attempts.insert(
-        id,
-        Attempt {
-            id,
-            provider: None,
-            started: dispatch.lease.unwrap_or(now),
-            finished: now,
-            status: AttemptStatus::Failed,
-            cause: Some("ambiguous".to_owned()),
-            detail: Some("the worker's lease ended without a result".to_owned()),
-            message_id: None,
-        },
-    );
+fn end_lease(now: Timestamp, dispatch: &Dispatch) -> (Dispatch, Option<Attempt>) {
+    let attempt = Attempt {
+        id: AttemptId { dispatch: dispatch.id, n: dispatch.attempt },
+        provider: None,
+        started: dispatch.lease.unwrap_or(now),
+        finished: now,
+        status: AttemptStatus::Failed,
+        cause: Some("ambiguous".to_owned()),
+        detail: Some("the worker's lease ended without a result".to_owned()),
+        message_id: None,
+    };
     let mut after = dispatch.clone();
     after.lease = None;
     after.status = DispatchStatus::Queued;
     after.ambiguous += 1;
-    after
+    (after, Some(attempt))
 }

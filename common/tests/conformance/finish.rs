@@ -111,7 +111,7 @@ async fn giving_up_refunds_once(world: World) {
 async fn a_job_handed_back_is_due_now(world: World) {
     let id = world.send(T0, ANN).await;
     let held = world.claimed(T0, id, 1).await;
-    world.finish(at(1), Finish { attempt: held, call: None, next: Next::HandBack }).await;
+    world.finish(at(1), Finish { attempt: held, call: None, next: Next::HandBack { at: at(1) } }).await;
     assert_eq!(world.dispatch(id).await.status, DispatchStatus::Queued);
     assert_eq!(world.relay(at(1), 10).await[0].attempt, attempt(id, 2));
     assert_eq!(world.timeline(id.verification).await.attempts, []);
