@@ -20,6 +20,7 @@ pub(super) struct Rig {
     pub(super) client: Client,
     pub(super) twilio: Vendor,
     pub(super) own: Vendor,
+    #[cfg_attr(not(feature = "server-tests"), expect(dead_code, reason = "it is kept running"))]
     pub(super) otpd: Otpd,
     environment: Environment,
     data: Option<String>,

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use super::rig::{PUBLIC_URL, Rig, attempts, rigged};
+use super::rig::{FAST, PUBLIC_URL, Rig, attempts, rigged};
 use super::vendor::{AUTH_TOKEN, Asked, path, twilio_receipt};
 use crate::harness::client::reply;
 use crate::harness::process::run;
@@ -15,6 +15,7 @@ rigged!(
     repeated_and_late_receipts_are_harmless,
     what_it_could_not_deliver_is_undelivered,
     a_receipt_before_the_reply_joins,
+    a_receipt_makes_up_for_a_reply_that_never_comes with FAST,
 );
 
 const ANN: &str = "+14155552671";
@@ -118,6 +119,20 @@ async fn a_receipt_before_the_reply_joins(rig: Rig) {
     assert_eq!(attempts(&dispatch), ["twilio delivered"]);
     assert_eq!(dispatch["receipts"].as_array().expect("receipts").len(), 1);
     assert_eq!((rig.twilio.count(), rig.own.count(), rig.tokens_used().await), (1, 0, json!(1)));
+}
+
+async fn a_receipt_makes_up_for_a_reply_that_never_comes(rig: Rig) {
+    rig.twilio.hold();
+    let id = rig.sms(ANN).await;
+    let asked = rig.twilio.nth(1).await;
+    assert_eq!(receive(&rig, &asked, "SM1", "delivered").await, 204);
+    let dispatch = rig.dispatch_in(&id, "delivered").await;
+    assert_eq!(dispatch["receipts"].as_array().expect("receipts").len(), 1);
+    // The worker has given up by the time that it serves another.
+    let next = rig.sms("+14155552672").await;
+    rig.dispatch_in(&next, "sent").await;
+    let dispatch = rig.dispatch_in(&id, "delivered").await;
+    assert_eq!((attempts(&dispatch), rig.own.count()), (vec!["twilio delivered".to_owned()], 1), "{dispatch}");
 }
 
 #[test]
