@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use crate::harness::broker::Broker;
 use crate::harness::burst::{Burst, ambiguous, assert_handed_over_once, timelines};
 use crate::harness::client::reply;
@@ -12,6 +14,9 @@ use crate::harness::{Client, Distributed, eventually};
 const SLOW: Answer = Answer::after(Duration::from_millis(100));
 /// More than the ten seconds of a provider and the five around them.
 const LEASE: Duration = Duration::from_secs(16);
+
+/// No step of a request takes longer, whatever has happened to the store.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// One API and one worker whose way to a server leads over a line that can be cut.
 async fn start_behind(setting: &str, stub: &Stub) -> (Distributed, Proxy) {
@@ -77,7 +82,7 @@ async fn nothing_is_accepted_while_the_store_is_away_and_all_works_when_it_is_ba
         let asked = Instant::now();
         let body = serde_json::json!({ "target": "ann@example.com", "channel": "email" });
         let refused = client.send(&body).await.expect(503);
-        assert!(asked.elapsed() < Duration::from_secs(12), "{line:?}: {:?}", asked.elapsed());
+        assert!(asked.elapsed() < PATIENCE, "{line:?}: {:?}", asked.elapsed());
         assert_eq!(refused.text("code"), "unavailable");
         assert_eq!(refused.body["statusCode"], 503);
         assert!(refused.header("retry-after").is_some());
@@ -109,6 +114,29 @@ async fn a_store_cut_in_a_burst_loses_nothing_that_was_accepted() {
     store.set(Line::Open);
     readiness(&client, "ready", 200).await;
     assert_handed_over_once(&stub, &timelines(&client, &answers.sent).await);
+}
+
+#[tokio::test]
+async fn connections_to_the_store_that_die_without_a_word_are_replaced() {
+    let stub = Stub::start(SLOW);
+    let (otpd, store) = start_behind("OTPD_STORE__URL", &stub).await;
+    let client = otpd.client().live();
+    let burst = Burst::start(&client, "lost", 300);
+    burst.reached(100).await;
+    stub.reached(20).await;
+    store.lose_connections();
+    let looks = || join_all((0..8).map(|_| client.get("/api/v1/otp/stats")));
+    let asked = Instant::now();
+    looks().await;
+    assert!(asked.elapsed() < 2 * PATIENCE, "{:?}", asked.elapsed());
+    let mut sent = burst.ended().await.sent;
+    eventually("good connections", || async { looks().await.iter().all(|reply| reply.status == 200).then_some(()) })
+        .await;
+
+    let after = Burst::start(&client, "after", 50).ended().await;
+    assert_eq!(after.unanswered, Vec::<String>::new());
+    sent.extend(after.sent);
+    assert_handed_over_once(&stub, &timelines(&client, &sent).await);
 }
 
 #[tokio::test]

@@ -11,8 +11,15 @@ use super::beside::Beside;
 use super::process::Environment;
 
 pub(crate) struct Proxy {
-    line: watch::Sender<Line>,
+    state: watch::Sender<State>,
     server: Beside,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    line: Line,
+    /// How often the connections of the time were lost.
+    losses: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +36,8 @@ pub(crate) enum Line {
 impl Proxy {
     /// A line to `server`, host and port.
     pub(crate) fn to(server: String) -> Self {
-        let (line, state) = watch::channel(Line::Open);
-        Self { line, server: Beside::start(move |listener| accept(listener, server, state)) }
+        let (sender, state) = watch::channel(State { line: Line::Open, losses: 0 });
+        Self { state: sender, server: Beside::start(move |listener| accept(listener, server, state)) }
     }
 
     /// Puts itself before the server of a setting that is a URL.
@@ -49,11 +56,17 @@ impl Proxy {
     }
 
     pub(crate) fn set(&self, line: Line) {
-        self.line.send_replace(line);
+        self.state.send_modify(|state| state.line = line);
+    }
+
+    /// As when a machine is gone and another has taken its place: nothing ever passes again on the connections that
+    /// are there, and nobody says so. New ones are good.
+    pub(crate) fn lose_connections(&self) {
+        self.state.send_modify(|state| state.losses += 1);
     }
 }
 
-async fn accept(listener: TcpListener, server: String, state: watch::Receiver<Line>) {
+async fn accept(listener: TcpListener, server: String, state: watch::Receiver<State>) {
     let mut connections = JoinSet::new();
     loop {
         let (caller, _) = listener.accept().await.expect("a connection");
@@ -62,27 +75,34 @@ async fn accept(listener: TcpListener, server: String, state: watch::Receiver<Li
 }
 
 /// Carries one connection until either side or the line ends it.
-async fn carry(caller: TcpStream, server: String, mut state: watch::Receiver<Line>) -> io::Result<()> {
+async fn carry(caller: TcpStream, server: String, mut state: watch::Receiver<State>) -> io::Result<()> {
     caller.set_zero_linger()?;
-    if *state.borrow() == Line::Cut {
+    let State { line, losses } = *state.borrow();
+    if line == Line::Cut {
         return Ok(());
     }
     let server = TcpStream::connect(server).await?;
     caller.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let (there, back) = (state.clone(), state.clone());
+    let there = |state: &State| matches!(state.line, Line::Open | Line::Mute) && state.losses == losses;
+    let back = |state: &State| state.line == Line::Open && state.losses == losses;
     tokio::select! {
-        ended = pump(&caller, &server, there, &[Line::Open, Line::Mute]) => ended,
-        ended = pump(&server, &caller, back, &[Line::Open]) => ended,
-        _ = state.wait_for(|line| *line == Line::Cut) => Ok(()),
+        ended = pump(&caller, &server, state.clone(), there) => ended,
+        ended = pump(&server, &caller, state.clone(), back) => ended,
+        _ = state.wait_for(|state| state.line == Line::Cut) => Ok(()),
     }
 }
 
-async fn pump(from: &TcpStream, to: &TcpStream, mut state: watch::Receiver<Line>, passes: &[Line]) -> io::Result<()> {
+async fn pump(
+    from: &TcpStream,
+    to: &TcpStream,
+    mut state: watch::Receiver<State>,
+    passes: impl Fn(&State) -> bool,
+) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         from.readable().await?;
-        if state.wait_for(|line| passes.contains(line)).await.is_err() {
+        if state.wait_for(&passes).await.is_err() {
             return Ok(());
         }
         let length = match from.try_read(&mut buffer) {

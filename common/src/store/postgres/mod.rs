@@ -10,6 +10,7 @@ mod limits;
 mod message_ids;
 mod open_targets;
 mod partitions;
+mod patience;
 mod projects;
 mod receipts;
 mod records;
@@ -25,8 +26,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::{ConnectOptions, Connection};
 
+use self::patience::PatientPool;
 use super::{Backend, Result, Tx};
 
 /// A connection that lay in the pool for longer than this is asked whether it still works before it is used.
@@ -54,7 +56,7 @@ impl Default for PoolSettings {
 /// A PostgreSQL database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PgBackend {
-    pool: PgPool,
+    pool: PatientPool,
     /// For migrations and partitions: without time limits.
     unhurried: PgConnectOptions,
 }
@@ -69,7 +71,7 @@ impl PgBackend {
         if unhurried.get_application_name().is_none() {
             unhurried = unhurried.application_name("otpd");
         }
-        let pool = PgPoolOptions::new()
+        let options = PgPoolOptions::new()
             .max_connections(pool.max_connections)
             .acquire_timeout(pool.acquire_timeout)
             .test_before_acquire(false)
@@ -81,7 +83,8 @@ impl PgBackend {
                     Ok(true)
                 })
             })
-            .connect_lazy_with(unhurried.clone().options(TIMEOUTS));
+            .after_release(|connection, _| Box::pin(patience::may_return(connection)));
+        let pool = PatientPool::new(options, unhurried.clone().options(TIMEOUTS));
         Ok(Self { pool, unhurried })
     }
 }

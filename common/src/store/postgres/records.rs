@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::columns::{Columns, column, mode_codes};
 use super::dispatches::{self, dispatch_columns};
+use super::patience::answered;
 use super::verifications::{self, verification_columns};
 use super::{PgBackend, attempts, receipts, stats};
 use crate::otp::channel::{Channel, Mode};
@@ -82,7 +83,6 @@ async fn find_verification(
 #[async_trait]
 impl Records for PgBackend {
     async fn list_records(&self, filter: &RecordFilter, page: Page) -> Result<Vec<Record>> {
-        let mut tx = self.begin_planned().await?;
         let list = query(concat!(
             "select ",
             verification_columns!(),
@@ -91,12 +91,14 @@ impl Records for PgBackend {
             filtered!(),
             " order by v.id desc limit $9 offset $10"
         ));
-        let rows = bind_filter(list, filter, page.before)
-            .bind(i64::from(page.limit))
-            .bind(i64::from(page.offset))
-            .fetch_all(&mut *tx)
-            .await?;
-        tx.commit().await?;
+        let list = bind_filter(list, filter, page.before).bind(i64::from(page.limit)).bind(i64::from(page.offset));
+        let rows = answered(async {
+            let mut tx = self.begin_planned().await?;
+            let rows = list.fetch_all(&mut *tx).await?;
+            tx.commit().await?;
+            Ok(rows)
+        });
+        let rows = rows.await?;
         let read = |mut row: Columns<'_>| {
             let verification = verifications::read_columns(&mut row)?;
             Ok(Record { verification, dispatch: dispatches::read_columns(&mut row)? })
@@ -105,24 +107,31 @@ impl Records for PgBackend {
     }
 
     async fn count_records(&self, filter: &RecordFilter, at_most: u32) -> Result<u32> {
-        let mut tx = self.begin_planned().await?;
         let count = query(concat!("select count(*) from (select 1", filtered!(), " limit $9) as matches"));
-        let row = bind_filter(count, filter, None).bind(i64::from(at_most)).fetch_one(&mut *tx).await?;
-        tx.commit().await?;
+        let row = answered(async {
+            let mut tx = self.begin_planned().await?;
+            let row = bind_filter(count, filter, None).bind(i64::from(at_most)).fetch_one(&mut *tx).await?;
+            tx.commit().await?;
+            Ok(row)
+        });
+        let row = row.await?;
         Ok(u32::try_from(Columns::of(&row).take::<i64>()?).unwrap_or(at_most))
     }
 
     async fn timeline(&self, project: ProjectId, modes: &[Mode], id: VerificationId) -> Result<Option<Timeline>> {
-        let mut connection = self.pool.acquire().await?;
-        let Some(verification) = find_verification(&mut connection, project, modes, id).await? else {
-            return Ok(None);
-        };
-        Ok(Some(Timeline {
-            verification,
-            dispatches: dispatches::of_verification(&mut connection, id).await?,
-            attempts: attempts::of_verification(&mut connection, id).await?,
-            receipts: receipts::of_verification(&mut connection, id).await?,
-        }))
+        answered(async {
+            let mut connection = self.pool.acquire().await?;
+            let Some(verification) = find_verification(&mut connection, project, modes, id).await? else {
+                return Ok(None);
+            };
+            Ok(Some(Timeline {
+                verification,
+                dispatches: dispatches::of_verification(&mut connection, id).await?,
+                attempts: attempts::of_verification(&mut connection, id).await?,
+                receipts: receipts::of_verification(&mut connection, id).await?,
+            }))
+        })
+        .await
     }
 
     async fn stats(
@@ -132,7 +141,7 @@ impl Records for PgBackend {
         from: Option<Timestamp>,
         until: Option<Timestamp>,
     ) -> Result<Vec<Count>> {
-        stats::sum(&mut *self.pool.acquire().await?, project, modes, from, until).await
+        answered(async { stats::sum(&mut *self.pool.acquire().await?, project, modes, from, until).await }).await
     }
 
     async fn list_dispatches(&self, statuses: &[DispatchStatus], limit: u32) -> Result<Vec<Dispatch>> {

@@ -1,11 +1,11 @@
 //! One transaction: which statements an operation of the ledger takes, in the order in which locks are taken.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Postgres, Transaction};
 
+use super::patience::{PatientPool, answered};
 use super::{
     attempts, dispatches, due, idempotency, limits, message_ids, open_targets, projects, receipts, stats, verifications,
 };
@@ -17,10 +17,7 @@ use crate::otp::rows::{
     Remembered, Verification,
 };
 use crate::otp::time::Timestamp;
-use crate::store::{Result, StoreError, Tx};
-
-/// A server that is gone without a word is given up after this; one that lives ends a statement earlier itself.
-const PATIENCE: Duration = Duration::from_secs(8);
+use crate::store::{Result, Tx};
 
 pub(super) struct PgTx {
     tx: Transaction<'static, Postgres>,
@@ -37,7 +34,7 @@ struct Made {
 
 impl PgTx {
     /// A server that was restarted leaves broken connections in the pool: each is met once at most, then replaced.
-    pub(super) async fn begin(pool: &PgPool) -> Result<Self> {
+    pub(super) async fn begin(pool: &PatientPool) -> Result<Self> {
         let mut broken = pool.size();
         loop {
             match answered(async { Ok(pool.begin().await) }).await? {
@@ -209,9 +206,4 @@ impl Tx for PgTx {
         })
         .await
     }
-}
-
-async fn answered<T>(work: impl Future<Output = Result<T>> + Send) -> Result<T> {
-    let late = |_| Err(StoreError::Unavailable(format!("no answer within {} s", PATIENCE.as_secs())));
-    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(late)
 }

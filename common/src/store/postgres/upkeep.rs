@@ -23,7 +23,7 @@ impl Upkeep for PgBackend {
     }
 
     async fn is_migrated(&self) -> Result<bool> {
-        schema::is_current(&self.pool).await
+        schema::is_current(&self.pool.get()).await
     }
 
     async fn now(&self) -> Result<Timestamp> {
