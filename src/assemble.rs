@@ -234,7 +234,7 @@ impl Process {
     /// Listens and serves until the program stops; answers the address it really has.
     pub(crate) async fn serve(&self, address: SocketAddr, router: Router) -> Outcome<SocketAddr> {
         let (socket, address) = listener::bind(address).await?;
-        listener::serve(socket, router, &self.tasks, self.stop.clone());
+        listener::serve(socket, router, &self.tasks, self.stop.clone())?;
         Ok(address)
     }
 

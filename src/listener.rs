@@ -1,15 +1,20 @@
 //! Listening: binding before anything else is begun, serving until told to stop.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::outcome::{Failure, Outcome};
+
+const HEAD_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A port of our own, and the address it really has.
 pub(crate) async fn bind(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
@@ -20,14 +25,21 @@ pub(crate) async fn bind(address: SocketAddr) -> Outcome<(TcpListener, SocketAdd
 }
 
 /// Serves in the background; connections that are idle close when `stop` comes, others after their request.
-pub(crate) fn serve(listener: TcpListener, router: Router, tasks: &TaskTracker, stop: CancellationToken) {
-    let listener = listener.tap_io(|stream| {
-        // Without it, small replies wait for the peer's acknowledgement; failing to set it costs only that.
-        let _ = stream.set_nodelay(true);
+pub(crate) fn serve(listener: TcpListener, router: Router, tasks: &TaskTracker, stop: CancellationToken) -> Outcome {
+    let handle = Handle::new();
+    let listener = listener.into_std().map_err(Failure::failed)?;
+    let mut server = axum_server::from_tcp(listener).map_err(Failure::failed)?.handle(handle.clone());
+    let mut http1 = server.http_builder().http1();
+    // Who does not even finish the head of a request is not waited for.
+    http1.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
+    tasks.spawn(async move {
+        stop.cancelled().await;
+        handle.graceful_shutdown(None);
     });
     tasks.spawn(async move {
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
+        if let Err(error) = server.acceptor(NoDelayAcceptor::new()).serve(router.into_make_service()).await {
             error!(%error, "a listener failed");
         }
     });
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Receipts: `POST /receipts/{provider}`. The provider's own file checks and reads them; the store takes them in batches.
 
 use axum::body::to_bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -22,9 +23,10 @@ const LARGEST: usize = 256 * 1024;
 /// Takes receipts: 204 for known, unknown, late and repeated ones alike, 401 for forged ones.
 pub(crate) async fn post(
     State(api): State<Api>,
-    Path(provider): Path<String>,
+    provider: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let provider = provider.map(|Path(provider)| provider).unwrap_or_default();
     let found = api.parts.providers.iter().find(|known| known.name() == provider).cloned();
     let found = found.ok_or_else(|| ApiError::not_found("No such provider"))?;
     let (parts, body) = request.into_parts();

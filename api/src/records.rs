@@ -6,6 +6,7 @@ mod timeline;
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use common::keys::IndexKind;
@@ -97,10 +98,10 @@ async fn show(api: &Api, project: ProjectId, record: &Record) -> Result<Value, A
 pub(crate) async fn timeline(
     State(api): State<Api>,
     Authenticated(tenant): Authenticated,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let unknown = || ApiError::not_found("No verification found");
-    let id = server_id(&id).ok_or_else(unknown)?;
+    let id = id.ok().and_then(|Path(id)| server_id(&id)).ok_or_else(unknown)?;
     let found = api.parts.store.timeline(tenant.id(), tenant.mode.visible(), id).await?;
     let found = found.ok_or_else(unknown)?;
     let (sealed, country) = (&found.verification.target, found.verification.country.clone());

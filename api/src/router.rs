@@ -24,12 +24,12 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/otp/stats", get(records::stats))
         .route("/api/v1/otp/token-info", get(records::token_info))
         .route("/api/v1/sandbox/messages", get(records::sandbox_messages))
-        .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(require_json));
     Router::new()
         .merge(v1)
         .route("/receipts/{provider}", post(receipts::post))
         .fallback(|| async { ApiError::not_found("No such route") })
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn_with_state(api.clone(), middleware::observe))
         .with_state(api)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use common::keys::IndexKind;
+use common::keys::{IndexKind, Keyring};
 use common::otp::accept::{Accept, Accepted, Idempotency, Refusal};
 use common::otp::channel::{Channel, Mode};
 use common::otp::code::Code;
@@ -71,7 +71,7 @@ async fn request(api: &Api, tenant: &Tenant, send: &Send) -> Result<Accept, ApiE
     let parts: [&[u8]; 2] = [project_bytes.as_bytes(), canonical];
     let key = send.idempotency_key.as_ref().map(|key| Idempotency {
         key: keys.indexes(IndexKind::Idempotency, &[project_bytes.as_bytes(), key.as_bytes()]),
-        request: fingerprint(send),
+        requests: fingerprint(keys, tenant, send),
     });
     Ok(Accept {
         settings: Arc::clone(&tenant.project.settings),
@@ -119,7 +119,10 @@ fn limits(api: &Api, tenant: &Tenant, send: &Send, mode: Mode, project: ProjectI
     if let Some(ip) = send.client_ip {
         limits.push(Limit {
             name: LimitName::Ip,
-            key: keys.indexes(IndexKind::IpLimit, &[project.as_bytes(), &crate::extract::network(ip)]),
+            key: keys.indexes(
+                IndexKind::IpLimit,
+                &[project.as_bytes(), mode.as_str().as_bytes(), &crate::extract::network(ip)],
+            ),
             windows: vec![Window::new(20, Duration::from_secs(600)), Window::new(60, Duration::from_secs(86_400))],
         });
     }
@@ -134,25 +137,23 @@ fn limits(api: &Api, tenant: &Tenant, send: &Send, mode: Mode, project: ProjectI
     limits
 }
 
-/// What makes two requests the same: the parsed fields, each with its length before it.
-fn fingerprint(send: &Send) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
+/// What makes two requests the same: the parsed fields. Absent and empty ones differ.
+fn fingerprint(keys: &Keyring, tenant: &Tenant, send: &Send) -> Vec<[u8; 32]> {
+    let project = tenant.id().as_uuid();
     let ttl = send.ttl.map(|ttl| ttl.to_string());
     let ip = send.client_ip.map(|ip| ip.to_string());
-    let fields = [
-        Some(send.target.canonical()),
-        Some(send.channel.as_str()),
-        Some(send.record.as_str()),
-        send.locale.as_deref(),
-        ttl.as_deref(),
-        ip.as_deref(),
+    let present = [send.locale.is_some(), ttl.is_some(), ip.is_some()].map(u8::from);
+    let parts: [&[u8]; 8] = [
+        project.as_bytes(),
+        send.target.canonical().as_bytes(),
+        send.channel.as_str().as_bytes(),
+        send.record.as_bytes(),
+        &present,
+        send.locale.as_deref().unwrap_or_default().as_bytes(),
+        ttl.as_deref().unwrap_or_default().as_bytes(),
+        ip.as_deref().unwrap_or_default().as_bytes(),
     ];
-    for field in fields {
-        let length = field.map_or(u64::MAX, |field| field.len() as u64);
-        hasher.update(&length.to_be_bytes());
-        hasher.update(field.unwrap_or_default().as_bytes());
-    }
-    *hasher.finalize().as_bytes()
+    keys.hashes(b"request", &parts)
 }
 
 fn refused(refusal: &Refusal) -> ApiError {

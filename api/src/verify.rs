@@ -58,17 +58,17 @@ pub(crate) async fn verify(api: &Api, tenant: &Tenant, verify: Verify) -> Result
 async fn guess(api: &Api, tenant: &Tenant, verify: Verify) -> Result<Guess, ApiError> {
     let (keys, project) = (api.parts.vault.keys(), tenant.id());
     let canonical = verify.target.canonical();
-    let id = project.as_uuid();
+    let (id, mode) = (project.as_uuid(), tenant.mode.as_str().as_bytes());
     let parts: [&[u8]; 2] = [id.as_bytes(), canonical.as_bytes()];
     let mut limits = vec![Limit {
         name: LimitName::Target,
-        key: keys.indexes(IndexKind::GuessLimit, &parts),
+        key: keys.indexes(IndexKind::GuessLimit, &[id.as_bytes(), mode, canonical.as_bytes()]),
         windows: vec![Window::new(25, Duration::from_secs(3600))],
     }];
     if let Some(ip) = verify.client_ip {
         limits.push(Limit {
             name: LimitName::Ip,
-            key: keys.indexes(IndexKind::IpGuessLimit, &[id.as_bytes(), &crate::extract::network(ip)]),
+            key: keys.indexes(IndexKind::IpGuessLimit, &[id.as_bytes(), mode, &crate::extract::network(ip)]),
             windows: vec![Window::new(60, Duration::from_secs(600))],
         });
     }

@@ -3,8 +3,10 @@
 //! There is no timer, so an idle system answers at once, and the queue is bounded, so a busy one refuses early.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use metrics::{counter, histogram};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -78,11 +80,21 @@ where
     let mut batch = Vec::with_capacity(BATCH);
     let size = histogram!("otpd_batch_size", "operation" => operation);
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        // Whoever has gone away by now was told something else: nothing may happen for it any more.
+        batch.retain(|(_, reply)| !reply.is_closed());
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 items")]
         size.record(batch.len() as f64);
         let (items, replies): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        for (reply, answer) in replies.into_iter().zip(answer(operation, &run, &items).await) {
-            // A caller that has gone away does not want its answer.
+        let Ok(answers) = AssertUnwindSafe(answer(operation, &run, &items)).catch_unwind().await else {
+            error!(
+                otp.operation = operation,
+                items = items.len(),
+                "a batch panicked; its callers are told to come again"
+            );
+            continue;
+        };
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            // A caller that goes away while the batch runs does not hear of it.
             let _ = reply.send(answer);
         }
     }
@@ -168,6 +180,31 @@ mod tests {
         let mut calls: futures_util::stream::FuturesUnordered<_> = calls.collect();
         let first = futures_util::StreamExt::next(&mut calls).await.expect("an answer");
         assert!(matches!(first, Err(BatchError::Overloaded)));
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_batch_and_not_the_next() {
+        let tasks = TaskTracker::new();
+        let batcher = Batcher::start("test", &tasks, |batch: Arc<[u32]>| async move {
+            assert!(batch[0] != 0, "a bug");
+            Ok(batch.to_vec())
+        });
+        assert!(matches!(batcher.call(0).await, Err(BatchError::Stopping)));
+        assert_eq!(batcher.call(1).await.expect("answer"), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_happens_for_a_caller_that_has_gone_away() {
+        let tasks = TaskTracker::new();
+        let ran = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&ran);
+        let batcher = Batcher::start("test", &tasks, move |batch: Arc<[u32]>| {
+            seen.lock().expect("lock").extend_from_slice(&batch);
+            std::future::ready(Ok(batch.to_vec()))
+        });
+        drop(futures_util::poll!(Box::pin(batcher.call(1))));
+        batcher.call(2).await.expect("answer");
+        assert_eq!(*ran.lock().expect("lock"), [2]);
     }
 
     #[tokio::test]

@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use crate::otp::time::Timestamp;
+
+/// An answer that took longer says too little about when it was given: the next one will do.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// The machine's time, corrected by what the store says of its own. Clones share the correction.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +42,9 @@ impl Clock {
 
     /// Corrects the clock by the store's time, read half-way between two readings of this machine's.
     pub fn follow(&self, store: Timestamp, before: Timestamp, after: Timestamp) {
+        if after.since(before) > SLOW {
+            return;
+        }
         let middle = i64::midpoint(before.as_ms(), after.as_ms());
         let drift = store.as_ms() - (middle - self.test_offset_ms());
         self.offset_ms.fetch_add(drift, Ordering::Relaxed);

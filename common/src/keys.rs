@@ -91,6 +91,12 @@ impl Keyring {
         Indexes { newest: index(&self.newest), older: self.older.iter().map(index).collect() }
     }
 
+    /// Hashes of `parts` in their order, under every root, newest first: what one may keep of something guessable.
+    #[must_use]
+    pub fn hashes(&self, label: &[u8], parts: &[&[u8]]) -> Vec<[u8; 32]> {
+        self.all().map(|keys| *keyed_hasher(&keys.index, label, parts).finalize().as_bytes()).collect()
+    }
+
     /// The stored hash of a code under the newest root, bound to its project and verification.
     #[must_use]
     pub fn code_hash(&self, project: ProjectId, id: VerificationId, code: &Code) -> [u8; 32] {
@@ -179,14 +185,18 @@ fn hash_code(keys: &RootKeys, project: ProjectId, id: VerificationId, code: &Cod
 }
 
 fn blind_index(key: &[u8; 32], label: &[u8], parts: &[&[u8]]) -> Index {
+    let mut index = Index::default();
+    keyed_hasher(key, label, parts).finalize_xof().fill(&mut index);
+    index
+}
+
+fn keyed_hasher(key: &[u8; 32], label: &[u8], parts: &[&[u8]]) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new_keyed(key);
     for part in std::iter::once(&label).chain(parts) {
         hasher.update(&(part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
-    let mut index = Index::default();
-    hasher.finalize_xof().fill(&mut index);
-    index
+    hasher
 }
 
 fn context(purpose: &[u8], id: VerificationId) -> Vec<u8> {

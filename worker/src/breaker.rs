@@ -55,23 +55,22 @@ impl Breaker {
     /// Whether the provider would be asked now. Takes nothing.
     #[must_use]
     pub fn is_fit(&self, now: Timestamp) -> bool {
-        let state = self.state();
-        match state.open_until {
-            None => true,
-            Some(until) => now >= until && state.probing.is_none_or(|since| now.since(since) > OPEN),
-        }
+        self.state().is_fit(now)
     }
 
     /// Whether to ask the provider now; half-open, that is the one probe.
     pub fn enter(&self, now: Timestamp) -> bool {
-        if !self.is_fit(now) {
-            return false;
-        }
         let mut state = self.state();
-        if state.open_until.is_some() {
+        let is_fit = state.is_fit(now);
+        if is_fit && state.open_until.is_some() {
             state.probing = Some(now);
         }
-        true
+        is_fit
+    }
+
+    /// The provider was not asked after all.
+    pub fn leave(&self) {
+        self.state().probing = None;
     }
 
     /// Notes how a call ended; `None` is a success.
@@ -79,11 +78,10 @@ impl Breaker {
         let mut state = self.state();
         state.probing = None;
         match cause {
-            Some(Cause::Misconfigured(what)) if *what != Misconfiguration::Sender => {
+            Some(Cause::Misconfigured(what)) if concerns_every_message(*what) => {
                 state.open(now, OPEN_MISCONFIGURED);
             }
             Some(Cause::Throttled { retry_after }) => state.open(now, retry_after.unwrap_or(THROTTLED)),
-            // A sender is often refused for one destination alone: that is no reason to leave the others.
             Some(Cause::Unavailable | Cause::Ambiguous | Cause::Misconfigured(_)) => {
                 if state.open_until.is_some() {
                     state.open(now, OPEN);
@@ -104,7 +102,22 @@ impl Breaker {
     }
 }
 
+/// A sender or an endpoint is often refused for one destination alone: that is no reason to leave the others at once.
+const fn concerns_every_message(what: Misconfiguration) -> bool {
+    match what {
+        Misconfiguration::Credentials | Misconfiguration::Balance | Misconfiguration::IpBlocked => true,
+        Misconfiguration::Sender | Misconfiguration::Endpoint => false,
+    }
+}
+
 impl State {
+    fn is_fit(&self, now: Timestamp) -> bool {
+        match self.open_until {
+            None => true,
+            Some(until) => now >= until && self.probing.is_none_or(|since| now.since(since) > OPEN),
+        }
+    }
+
     fn open(&mut self, now: Timestamp, time: Duration) {
         self.open_until = Some(now + time);
         self.outcomes.clear();
@@ -179,6 +192,14 @@ mod tests {
         assert!(breaker.enter(at(10)));
         breaker.record(at(11), Some(&Cause::Unavailable));
         assert_eq!(breaker.position(at(20)), Position::Open);
+    }
+
+    #[test]
+    fn a_probe_that_was_not_made_is_free_for_the_next() {
+        let breaker = failing(FEWEST);
+        assert!(breaker.enter(at(10)));
+        breaker.leave();
+        assert!(breaker.enter(at(10)));
     }
 
     #[test]

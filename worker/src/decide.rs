@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn no_pass_begins_past_the_deadline() {
-        assert_eq!(decide(Cause::Unavailable, 8, 0, false, 270), give_up(DispatchStatus::Expired, "unavailable"));
+        assert_eq!(decide(Cause::Unavailable, 9, 0, false, 270), give_up(DispatchStatus::Expired, "unavailable"));
         assert_eq!(decide(Cause::Unavailable, 0, 0, true, 281), give_up(DispatchStatus::Expired, "unavailable"));
     }
 

@@ -154,12 +154,7 @@ impl Worker {
 
     /// Calls the store until it answers or nobody wants to know. What it refuses for good ends here too: the lease
     /// ends, and the relay brings the next attempt.
-    async fn insist<T, F>(
-        &self,
-        what: &str,
-        given_up: impl Fn() -> bool,
-        call: impl Fn() -> F,
-    ) -> Result<T, Ended>
+    async fn insist<T, F>(&self, what: &str, given_up: impl Fn() -> bool, call: impl Fn() -> F) -> Result<T, Ended>
     where
         F: Future<Output = Result<T, BatchError>>,
     {

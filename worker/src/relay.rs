@@ -56,15 +56,15 @@ impl Relay {
         loop {
             let room = self.queue.room().await;
             let limit = room.clamp(LEAST, MOST);
-            let jobs = self.store.relay(self.clock.now(), limit, &mut || rand::random()).await?;
+            let jobs = self.store.relay(self.clock.now(), limit, room, &mut || rand::random()).await?;
             let found = jobs.len();
-            for job in jobs.into_iter().take(room as usize) {
+            for job in jobs {
                 self.queue.publish(Job { attempt: job.attempt, deadline: job.deadline });
             }
             if found > 0 {
                 debug!(jobs = found, room, "the relay found work");
             }
-            if found < limit as usize || found > room as usize {
+            if found < room.min(limit) as usize || room == 0 {
                 return Ok(());
             }
         }

@@ -50,7 +50,11 @@ pub(crate) async fn verify(
     match verify::verify(&api, &tenant, request).await? {
         Verdict::Verified { verification, at } => {
             let record = verification.id.to_string();
-            Ok(Json(json!({ "valid": true, "recordId": record, "verifiedAt": at.rfc3339() })))
+            let mut reply = json!({ "valid": true, "recordId": record, "verifiedAt": at.rfc3339() });
+            if verification.mode == Mode::Sandbox && tenant.mode == Mode::Live {
+                reply["mode"] = Value::from("sandbox");
+            }
+            Ok(Json(reply))
         }
         Verdict::Wrong { left, .. } => {
             Ok(Json(json!({ "valid": false, "reason": "Invalid code", "attemptsLeft": left })))

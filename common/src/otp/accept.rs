@@ -34,7 +34,8 @@ pub struct Accept {
 #[derive(Debug, Clone)]
 pub struct Idempotency {
     pub key: Indexes,
-    pub request: [u8; 32],
+    /// Keyed hashes of the canonical request, under the newest root first.
+    pub requests: Vec<[u8; 32]>,
 }
 
 impl Accept {
@@ -84,7 +85,7 @@ pub enum Refusal {
         by: LimitName,
         exhausted: Exhausted,
     },
-    /// The open verification has used up its guesses; until then.
+    /// The open verification has no guess left; until then.
     TooManyAttempts {
         retry_after: Duration,
     },
@@ -153,7 +154,7 @@ impl Decider {
         let Some(first) = remembered.filter(|first| self.now.since(first.created) < REMEMBERED) else {
             return Ok(None);
         };
-        if first.request != idempotency.request {
+        if !idempotency.requests.contains(&first.request) {
             return Err(Refusal::KeyReused);
         }
         Ok(Some(Accepted {
@@ -166,9 +167,9 @@ impl Decider {
     }
 
     fn open(&self, request: &Accept) -> Option<Verification> {
-        let pointer = request.open_target_keys().find_map(|key| self.found.open_targets.get(&key))?;
-        let verification = self.found.verifications.get(&pointer.verification)?;
-        verification.is_open(self.now).then(|| verification.clone())
+        let pointers = request.open_target_keys().filter_map(|key| self.found.open_targets.get(&key));
+        let mut verifications = pointers.filter_map(|pointer| self.found.verifications.get(&pointer.verification));
+        verifications.find(|verification| verification.is_open(self.now)).cloned()
     }
 
     fn is_resend(&self, request: &Accept, open: &Verification) -> bool {
@@ -177,10 +178,10 @@ impl Decider {
     }
 
     fn may_send_again(&self, request: &Accept, open: &Verification) -> Result<(), Refusal> {
-        let retry_after = open.expires.since(self.now);
         if open.guesses_left(self.now) == 0 {
-            return Err(Refusal::TooManyAttempts { retry_after });
+            return Err(Refusal::TooManyAttempts { retry_after: open.guesses_return(self.now) });
         }
+        let retry_after = open.expires.since(self.now);
         if open.sends >= i16::from(request.settings.sends) && self.is_resend(request, open) {
             return Err(Refusal::TooManySends { retry_after });
         }
@@ -282,7 +283,7 @@ impl Decider {
         if let (Some(idempotency), Some(key)) = (&request.idempotency, request.idempotency_keys().next()) {
             let first = Remembered {
                 key: key.clone(),
-                request: idempotency.request,
+                request: idempotency.requests.first().copied().unwrap_or_default(),
                 dispatch: dispatch.id,
                 expires_in,
                 created: self.now,

@@ -88,7 +88,7 @@ pub fn dead(verification: &Verification, now: Timestamp) -> Option<&'static str>
         State::Verified => Some("verified"),
         State::Canceled => Some("canceled"),
         State::Superseded => Some("superseded"),
-        State::Open if verification.guesses_left(now) == 0 => Some("too many attempts"),
+        State::Open if verification.is_locked() => Some("too many attempts"),
         State::Open if now >= verification.deadline() || verification.code.is_none() => Some(TOO_OLD),
         State::Open => None,
     }

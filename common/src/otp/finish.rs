@@ -81,6 +81,8 @@ pub enum Finished {
 pub struct Found {
     pub dispatches: HashMap<DispatchId, Dispatch>,
     pub verifications: HashMap<VerificationId, Verification>,
+    /// What is written already of attempts that are not held any more.
+    pub attempts: HashMap<AttemptId, Attempt>,
     /// Receipts that came before the finish, by provider and message id.
     pub parked: HashMap<(String, String), Vec<Receipt>>,
 }
@@ -147,8 +149,23 @@ fn record(found: &mut Found, changes: &mut Changes, id: AttemptId, call: &Call) 
         detail,
         message_id,
     };
+    let attempt = match found.attempts.get(&id) {
+        Some(known) if known.status != AttemptStatus::Failed => better(known, attempt),
+        _ => attempt,
+    };
     changes.attempts.insert(id, attempt.clone());
     attempt
+}
+
+/// A receipt was faster than this report: what it proved stands, whatever became of the provider's reply.
+fn better(known: &Attempt, reported: Attempt) -> Attempt {
+    Attempt {
+        status: known.status,
+        cause: None,
+        detail: known.detail.clone(),
+        message_id: reported.message_id.or_else(|| known.message_id.clone()),
+        ..reported
+    }
 }
 
 fn apply_call(changes: &mut Changes, dispatch: &mut Dispatch, call: &Call, attempt: &Attempt, is_current: bool) {

@@ -85,7 +85,10 @@ fn find(now: Timestamp, found: &Found, guess: &Guess) -> Option<VerificationId> 
     };
     let pointed = found.open_targets.iter().filter(matches);
     let verifications = pointed.filter_map(|row| found.verifications.get(&row.verification));
-    verifications.max_by_key(|verification| (verification.is_open(now), verification.id)).map(|found| found.id)
+    // A live key that names no server id means a live verification where there is one: an inbox code is no login.
+    let rank =
+        |verification: &&Verification| (verification.is_open(now), verification.mode == Mode::Live, verification.id);
+    verifications.max_by_key(rank).map(|found| found.id)
 }
 
 /// Refuses a guess whose target or address has made too many wrong ones, each in the batch taken for a wrong one.
@@ -173,7 +176,7 @@ fn one(
         }
     }
     let left = verification.guesses_left(now);
-    if left == 0 {
+    if verification.is_locked() {
         close::lock(changes, verification, dispatches, now);
     }
     Verdict::Wrong { verification: id, left }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::changes::Changes;
+use super::changes::{Changes, MessageId};
 use super::ids::{AttemptId, DispatchId};
 use super::rows::{Attempt, Dispatch, Receipt};
 use super::status::AttemptStatus;
@@ -33,15 +33,18 @@ pub fn decide(mut found: Found, batch: &[Receipt]) -> (Vec<Received>, Changes) {
 
 fn one(found: &mut Found, changes: &mut Changes, receipt: &Receipt) -> Received {
     let by_message = || found.message_ids.get(&(receipt.provider.clone(), receipt.message_id.clone())).copied();
-    let id = receipt.attempt.filter(|id| found.attempts.contains_key(id)).or_else(by_message);
+    let id = receipt.attempt.filter(|id| found.dispatches.contains_key(&id.dispatch)).or_else(by_message);
     let mut receipt = receipt.clone();
     receipt.attempt = None;
-    let known = id.and_then(|id| Some((id, found.attempts.get(&id)?, found.dispatches.get(&id.dispatch)?)));
-    let Some((id, attempt, before)) = known else {
+    let known = id.and_then(|id| {
+        let dispatch = found.dispatches.get(&id.dispatch)?;
+        let attempt = found.attempts.get(&id).cloned().or_else(|| under_way(changes, dispatch, id, &receipt))?;
+        Some((id, attempt, dispatch))
+    });
+    let Some((id, mut attempt, before)) = known else {
         changes.receipts.push(receipt);
         return Received::Parked;
     };
-    let mut attempt = attempt.clone();
     attempt.status = attempt.status.after_receipt(receipt.status);
     let mut after = before.clone();
     apply(changes, &mut after, &attempt, &receipt);
@@ -67,6 +70,30 @@ fn one(found: &mut Found, changes: &mut Changes, receipt: &Receipt) -> Received 
     found.attempts.insert(id, attempt);
     found.dispatches.insert(id.dispatch, after.clone());
     Received::Applied { dispatch: Box::new(after), moved }
+}
+
+/// The attempt that a worker still holds, as its receipt tells of it: the provider was faster than its own reply, which
+/// may never come.
+fn under_way(changes: &mut Changes, dispatch: &Dispatch, id: AttemptId, receipt: &Receipt) -> Option<Attempt> {
+    if dispatch.attempt != id.n || dispatch.lease.is_none() {
+        return None;
+    }
+    changes.message_ids.push(MessageId {
+        provider: receipt.provider.clone(),
+        message_id: receipt.message_id.clone(),
+        attempt: id,
+        created: receipt.received,
+    });
+    Some(Attempt {
+        id,
+        provider: Some(receipt.provider.clone()),
+        started: receipt.received,
+        finished: receipt.received,
+        status: AttemptStatus::Failed,
+        cause: None,
+        detail: None,
+        message_id: Some(receipt.message_id.clone()),
+    })
 }
 
 /// Every receipt proves that the provider has the message: nothing more is sent and the token is spent.

@@ -49,7 +49,10 @@ pub fn decide(now: Timestamp, found: &Found, room: usize, mut dice: impl FnMut()
             Look::Publish { .. } if jobs.len() >= room => {}
             Look::Publish { after, attempt } => {
                 changes.attempts.extend(attempt.map(|attempt| (attempt.id, attempt)));
-                jobs.push(DueJob { attempt: AttemptId { dispatch: after.id, n: after.attempt + 1 }, deadline: due.deadline });
+                jobs.push(DueJob {
+                    attempt: AttemptId { dispatch: after.id, n: after.attempt + 1 },
+                    deadline: due.deadline,
+                });
                 if after != *dispatch {
                     changes.put_dispatch(dispatch, after);
                 }
@@ -68,8 +71,16 @@ enum Look {
     Done,
     /// Nothing until the lease of its worker ends.
     Held(Timestamp),
-    End { after: Dispatch, attempt: Option<Attempt>, status: DispatchStatus, reason: String },
-    Publish { after: Dispatch, attempt: Option<Attempt> },
+    End {
+        after: Dispatch,
+        attempt: Option<Attempt>,
+        status: DispatchStatus,
+        reason: String,
+    },
+    Publish {
+        after: Dispatch,
+        attempt: Option<Attempt>,
+    },
 }
 
 fn look(now: Timestamp, dispatch: &Dispatch, verification: Option<&Verification>) -> Look {

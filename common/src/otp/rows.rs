@@ -130,6 +130,22 @@ impl Verification {
         (self.budget_at(now) - self.guesses).max(0)
     }
 
+    /// Its own budget is used up: it stays locked until it expires. While only the guesses carried over from its
+    /// predecessor are used up, it waits for that one's end.
+    #[must_use]
+    pub const fn is_locked(&self) -> bool {
+        self.guesses >= self.budget
+    }
+
+    /// How long until guesses are taken again, where none is left now.
+    #[must_use]
+    pub fn guesses_return(&self, now: Timestamp) -> Duration {
+        match self.carried {
+            Some(carried) if !self.is_locked() => carried.until.since(now),
+            _ => self.expires.since(now),
+        }
+    }
+
     /// The last instant at which its code may be handed to a provider.
     #[must_use]
     pub fn deadline(&self) -> Timestamp {

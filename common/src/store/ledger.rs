@@ -16,7 +16,7 @@ use crate::otp::ids::{DispatchId, ProjectId, VerificationId};
 use crate::otp::receipt::{self, Received};
 use crate::otp::relay::{self, DueJob};
 use crate::otp::retry::{self, NotRetried};
-use crate::otp::rows::Receipt;
+use crate::otp::rows::{Indexes, Receipt};
 use crate::otp::time::Timestamp;
 
 /// How often a transaction that met another one is tried again before the batch is refused.
@@ -107,7 +107,14 @@ impl Store {
             Some((call.provider.clone(), message_id))
         }));
         let parked = if ids.is_empty() { Default::default() } else { tx.parked_receipts(&ids).await? };
-        let (answers, changes) = finish::decide(now, finish::Found { dispatches, verifications, parked }, batch);
+        let is_late = |finish: &&Finish| {
+            let dispatch = dispatches.get(&finish.attempt.dispatch);
+            dispatch.is_some_and(|dispatch| dispatch.attempt != finish.attempt.n || dispatch.lease.is_none())
+        };
+        let late = unique(batch.iter().filter(is_late).map(|finish| finish.attempt.dispatch));
+        let attempts = if late.is_empty() { Default::default() } else { tx.read_attempts(&late).await? };
+        let found = finish::Found { dispatches, verifications, attempts, parked };
+        let (answers, changes) = finish::decide(now, found, batch);
         tx.write(&changes).await?;
         tx.commit().await?;
         Ok(answers)
@@ -194,12 +201,13 @@ impl Store {
         record: &str,
     ) -> Result<Option<Canceled>> {
         let mut tx = self.backend.begin().await?;
-        let by_id = tx.lock_verifications(id.as_slice()).await?.into_values().next();
-        let mut found = by_id.filter(|found| found.project == project && modes.contains(&found.mode));
-        if found.is_none() {
-            let id = tx.newest_by_record(project, modes, record).await?;
-            found = tx.lock_verifications(id.as_slice()).await?.into_values().next();
-        }
+        let by_id = tx.read_verifications(id.as_slice()).await?.into_values().next();
+        let by_id = by_id.filter(|found| found.project == project && modes.contains(&found.mode));
+        let id = match by_id {
+            Some(found) => Some(found.id),
+            None => tx.newest_by_record(project, modes, record).await?,
+        };
+        let found = tx.lock_verifications(id.as_slice()).await?.into_values().next();
         let Some(verification) = found.filter(|found| !found.record.starts_with(guess::DOOR_PREFIX)) else {
             return Ok(None);
         };
@@ -233,7 +241,7 @@ impl Store {
         }
     }
 
-    /// Looks at what is due: ends what is dead and answers what to publish.
+    /// Looks at up to `limit` dispatches that are due: ends what is dead and answers up to `room` jobs to publish.
     ///
     /// # Errors
     /// When nothing could be written.
@@ -241,6 +249,7 @@ impl Store {
         &self,
         now: Timestamp,
         limit: u32,
+        room: u32,
         dice: &mut (dyn FnMut() -> f64 + Send),
     ) -> Result<Vec<DueJob>> {
         let mut tx = self.backend.begin().await?;
@@ -250,7 +259,7 @@ impl Store {
         }
         let ids = unique(due.iter().map(|(due, _)| due.dispatch.verification));
         let verifications = tx.read_verifications(&ids).await?;
-        let (jobs, changes) = relay::decide(now, &relay::Found { due, verifications }, dice);
+        let (jobs, changes) = relay::decide(now, &relay::Found { due, verifications }, room as usize, dice);
         tx.write(&changes).await?;
         tx.commit().await?;
         Ok(jobs)
@@ -260,17 +269,17 @@ impl Store {
 async fn find_for_accept(tx: &mut dyn Tx, batch: &[Accept]) -> Result<accept::Found> {
     let limits = || batch.iter().flat_map(|request| &request.limits).map(|limit| &limit.key);
     let mut found = accept::Found::default();
-    let keys = unique(limits().map(|key| key.newest));
+    // Under every root key: while roots change, two processes may disagree on which is the newest.
+    let keys = unique(limits().flat_map(Indexes::all));
     if !keys.is_empty() {
-        let also = unique(limits().flat_map(|key| key.older.iter().copied()));
-        found.limits = tx.lock_limits(&keys, &also).await?;
+        found.limits = tx.lock_limits(&keys).await?;
     }
-    let (keys, also) = newest_and_older(batch.iter().map(Accept::idempotency_keys));
+    let keys = unique(batch.iter().flat_map(Accept::idempotency_keys));
     if !keys.is_empty() {
-        found.remembered = tx.lock_remembered(&keys, &also).await?;
+        found.remembered = tx.lock_remembered(&keys).await?;
     }
-    let (keys, also) = newest_and_older(batch.iter().map(Accept::open_target_keys));
-    found.open_targets = tx.lock_open_targets(&keys, &also).await?;
+    let keys = unique(batch.iter().flat_map(Accept::open_target_keys));
+    found.open_targets = tx.lock_open_targets(&keys).await?;
     let ids = unique(found.open_targets.values().map(|row| row.verification));
     if !ids.is_empty() {
         found.verifications = tx.lock_verifications(&ids).await?;
@@ -325,14 +334,4 @@ fn unique<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
 fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
     items.sort_unstable();
     items
-}
-
-/// Splits the keys of each request into the ones under the newest root, which are locked, and the rest.
-fn newest_and_older<K: Ord, I: Iterator<Item = K>>(requests: impl Iterator<Item = I>) -> (Vec<K>, Vec<K>) {
-    let (mut newest, mut older) = (BTreeSet::new(), BTreeSet::new());
-    for mut keys in requests {
-        newest.extend(keys.next());
-        older.extend(keys);
-    }
-    (newest.into_iter().collect(), older.into_iter().collect())
 }

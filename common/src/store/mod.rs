@@ -41,26 +41,17 @@ pub trait Backend: projects::Projects + records::Records + upkeep::Upkeep + Debu
 /// dispatches, attempts, projects, stats. Projects come late because they are the hottest rows.
 #[async_trait]
 pub trait Tx: Send {
-    /// Locks the rows of `keys`, made where they are missing; those of `also` are only read. Rows whose times are all
-    /// zero are left out.
-    async fn lock_limits(&mut self, keys: &[Index], also: &[Index]) -> Result<HashMap<Index, LimitTimes>>;
+    /// Locks the rows of `keys`, made where they are missing; rows whose times are all zero are left out.
+    async fn lock_limits(&mut self, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>>;
 
     /// Reads without locking.
     async fn read_limits(&mut self, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>>;
 
     /// Locks the keys, so that a second request with one of them waits for the first; answers those that hold a reply.
-    async fn lock_remembered(
-        &mut self,
-        keys: &[IdempotencyKey],
-        also: &[IdempotencyKey],
-    ) -> Result<HashMap<IdempotencyKey, Remembered>>;
+    async fn lock_remembered(&mut self, keys: &[IdempotencyKey]) -> Result<HashMap<IdempotencyKey, Remembered>>;
 
     /// Locks the right to open a verification for each key; answers the pointers that there are.
-    async fn lock_open_targets(
-        &mut self,
-        keys: &[OpenTargetKey],
-        also: &[OpenTargetKey],
-    ) -> Result<HashMap<OpenTargetKey, OpenTarget>>;
+    async fn lock_open_targets(&mut self, keys: &[OpenTargetKey]) -> Result<HashMap<OpenTargetKey, OpenTarget>>;
 
     /// The pointers of these projects and targets, of every record id and mode, not locked.
     async fn read_open_targets(&mut self, targets: &[(ProjectId, Index)]) -> Result<Vec<OpenTarget>>;

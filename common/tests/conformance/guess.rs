@@ -1,5 +1,8 @@
 //! Guesses: counted before they are compared, never more than there are, and one right one wins.
 
+use std::time::Duration;
+
+use common::otp::accept::Refusal;
 use common::otp::channel::Mode;
 use common::otp::guess::{Guess, Reason, Verdict};
 use common::otp::rows::{Charge, LimitName, State};
@@ -17,6 +20,8 @@ crate::scenarios! {
     a_locked_verification_leaves_a_held_dispatch_to_its_worker,
     closed_verifications_say_why,
     carried_guesses_return_when_the_old_life_ends,
+    using_up_carried_guesses_locks_nothing,
+    a_live_key_means_the_live_verification_first,
     wrong_guesses_use_up_their_limits_and_right_ones_do_not,
     wrong_guesses_of_one_batch_count_together,
     limits_of_the_same_subject_add_up_across_verifications,
@@ -126,6 +131,25 @@ async fn carried_guesses_return_when_the_old_life_ends(world: World) {
     assert_eq!(refused(&world.verify_one(at(299), world.guess(ANN, CODE)).await), Some(Reason::TooMany));
     let wrong = world.verify_one(at(300), world.guess(ANN, WRONG)).await;
     assert!(matches!(wrong, Verdict::Wrong { left: 3, .. }), "{wrong:?}");
+    assert!(matches!(world.verify_one(at(301), world.guess(ANN, CODE)).await, Verdict::Verified { .. }));
+}
+
+async fn using_up_carried_guesses_locks_nothing(world: World) {
+    world.send(T0, ANN).await;
+    world.guess_wrong(at(1), ANN, 4).await;
+    let second = world.send(at(250), ANN).await;
+    world.guess_wrong(at(260), ANN, 1).await;
+    let refused = world.accept_one(at(285), world.request(at(285), ANN).0).await;
+    assert_eq!(refused, Err(Refusal::TooManyAttempts { retry_after: Duration::from_secs(15) }));
+    assert!(world.verification(second.verification).await.code.is_some(), "its code still goes out");
+    world.claimed(at(286), second, 1).await;
+}
+
+async fn a_live_key_means_the_live_verification_first(world: World) {
+    let live = world.send(T0, ANN).await;
+    world.accept_one(at(1), world.request(at(1), ANN).sandbox().0).await.expect("accepted");
+    let verdict = world.verify_one(at(2), world.guess(ANN, CODE)).await;
+    assert!(matches!(&verdict, Verdict::Verified { verification, .. } if verification.id == live.verification));
 }
 
 async fn wrong_guesses_use_up_their_limits_and_right_ones_do_not(world: World) {

@@ -7,7 +7,7 @@ use common::otp::receipt::Received;
 use common::otp::rows::{Charge, Receipt};
 use common::otp::status::{AttemptStatus, DispatchStatus, ReceiptStatus};
 
-use crate::world::{ANN, BOB, T0, World, at, attempt, failed, receipt, taken};
+use crate::world::{ANN, BOB, LEASE, T0, World, at, attempt, failed, receipt, taken};
 
 crate::scenarios! {
     a_receipt_moves_its_dispatch,
@@ -16,6 +16,7 @@ crate::scenarios! {
     undelivered_gives_way_to_delivered_alone,
     receipts_of_one_message_in_one_batch_are_all_applied,
     a_receipt_that_names_its_attempt_needs_no_message_id,
+    a_receipt_faster_than_the_providers_reply_stands,
     a_receipt_of_an_unknown_message_is_parked,
     a_parked_receipt_is_joined_when_its_message_is_known,
     a_receipt_parked_too_long_is_not_joined,
@@ -84,6 +85,20 @@ async fn a_receipt_that_names_its_attempt_needs_no_message_id(world: World) {
     let mut unknown = receipt(at(5), "another", ReceiptStatus::Delivered);
     unknown.attempt = Some(attempt(id, 7));
     assert_eq!(world.receive(unknown).await, Received::Parked);
+}
+
+async fn a_receipt_faster_than_the_providers_reply_stands(world: World) {
+    let id = world.send(T0, ANN).await;
+    let held = world.claimed(T0, id, 1).await;
+    let early = Receipt { attempt: Some(held), ..receipt(at(1), "m1", ReceiptStatus::Sent) };
+    assert!(matches!(world.receive(early).await, Received::Applied { moved: true, .. }));
+    world.finish(at(10), failed(at(10), held, Cause::Ambiguous, Next::Failover { lease: LEASE })).await;
+    let dispatch = world.dispatch(id).await;
+    assert_eq!((dispatch.status, dispatch.attempt, dispatch.lease), (DispatchStatus::Sent, 1, None));
+    assert_eq!(world.due().await, [], "and it is not sent again");
+    world.receive(receipt(at(12), "m1", ReceiptStatus::Delivered)).await;
+    assert_eq!(world.dispatch(id).await.status, DispatchStatus::Delivered);
+    assert_eq!((world.timeline(id.verification).await.attempts.len(), world.tokens_used().await), (1, 1));
 }
 
 async fn a_receipt_of_an_unknown_message_is_parked(world: World) {

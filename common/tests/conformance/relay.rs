@@ -14,6 +14,7 @@ crate::scenarios! {
     nothing_is_published_before_it_is_due,
     a_lost_publish_comes_again_ever_later,
     the_earliest_deadline_comes_first,
+    what_there_is_no_room_for_stays_due_and_what_is_dead_ends,
     a_held_attempt_is_looked_at_when_its_lease_ends,
     an_ended_lease_closes_the_attempt_as_ambiguous_and_the_next_is_due,
     two_attempts_without_an_answer_are_enough,
@@ -48,6 +49,16 @@ async fn the_earliest_deadline_comes_first(world: World) {
     let short = world.send(at(1), BOB).await;
     let jobs = [world.relay(at(10), 1).await, world.relay(at(10), 1).await].concat();
     assert_eq!(jobs.iter().map(|job| job.attempt.dispatch).collect::<Vec<_>>(), [short, long]);
+}
+
+async fn what_there_is_no_room_for_stays_due_and_what_is_dead_ends(world: World) {
+    let dead = world.send(T0, BOB).await;
+    let live = world.send(at(100), ANN).await;
+    let jobs = world.store.relay(at(290), 10, 0, &mut || 0.5).await.expect("relayed");
+    assert_eq!(jobs, []);
+    assert_eq!(world.dispatch(dead).await.status, DispatchStatus::Expired);
+    let due = world.due().await;
+    assert_eq!((due.len(), due[0].dispatch, due[0].at, due[0].published), (1, live, at(105), 0));
 }
 
 async fn a_held_attempt_is_looked_at_when_its_lease_ends(world: World) {

@@ -53,7 +53,7 @@ async fn old_idempotency_keys_are_swept(world: World) {
     let request = world.request(T0, ANN).key(1, 1).0;
     world.accept_one(T0, request.clone()).await.expect("accepted");
     assert_eq!(sweep(&world, DAY).await, 0);
-    assert!(world.accept_one(at(DAY), request).await.expect("replayed").replayed);
+    assert!(world.accept_one(at(DAY - 1), request).await.expect("replayed").replayed);
     assert_eq!(sweep(&world, DAY + 1).await, 1);
     let again = world.request(at(DAY + 1), ANN).key(1, 1).0;
     assert!(!world.accept_one(at(DAY + 1), again).await.expect("accepted").replayed);

@@ -182,7 +182,7 @@ impl World {
 
     /// Looks at what is due without chance in the delays.
     pub(crate) async fn relay(&self, now: Timestamp, limit: u32) -> Vec<DueJob> {
-        self.store.relay(now, limit, &mut || 0.5).await.expect("relayed")
+        self.store.relay(now, limit, limit, &mut || 0.5).await.expect("relayed")
     }
 
     pub(crate) async fn dispatch(&self, id: DispatchId) -> Dispatch {
@@ -289,7 +289,7 @@ impl Request {
     }
 
     pub(crate) fn key(mut self, key: u8, request: u8) -> Self {
-        self.0.idempotency = Some(Idempotency { key: only([key; 16]), request: [request; 32] });
+        self.0.idempotency = Some(Idempotency { key: only([key; 16]), requests: vec![[request; 32]] });
         self
     }
 }

@@ -74,10 +74,10 @@ impl PgTx {
 
 #[async_trait]
 impl Tx for PgTx {
-    async fn lock_limits(&mut self, keys: &[Index], also: &[Index]) -> Result<HashMap<Index, LimitTimes>> {
+    async fn lock_limits(&mut self, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>> {
         answered(async {
             let made = limits::lock(&mut self.tx, keys).await?;
-            let there: Vec<_> = keys.iter().chain(also).filter(|key| !made.contains(*key)).copied().collect();
+            let there: Vec<_> = keys.iter().filter(|key| !made.contains(*key)).copied().collect();
             self.made.limits.extend(made);
             if there.is_empty() { Ok(HashMap::new()) } else { limits::read(&mut self.tx, &there).await }
         })
@@ -88,14 +88,10 @@ impl Tx for PgTx {
         answered(limits::read(&mut self.tx, keys)).await
     }
 
-    async fn lock_remembered(
-        &mut self,
-        keys: &[IdempotencyKey],
-        also: &[IdempotencyKey],
-    ) -> Result<HashMap<IdempotencyKey, Remembered>> {
+    async fn lock_remembered(&mut self, keys: &[IdempotencyKey]) -> Result<HashMap<IdempotencyKey, Remembered>> {
         answered(async {
             let made = idempotency::lock(&mut self.tx, keys).await?;
-            let there: Vec<_> = keys.iter().chain(also).filter(|key| !made.contains(*key)).collect();
+            let there: Vec<_> = keys.iter().filter(|key| !made.contains(*key)).collect();
             self.made.remembered.extend(made.iter().cloned());
             if there.is_empty() {
                 return Ok(HashMap::new());
@@ -105,14 +101,10 @@ impl Tx for PgTx {
         .await
     }
 
-    async fn lock_open_targets(
-        &mut self,
-        keys: &[OpenTargetKey],
-        also: &[OpenTargetKey],
-    ) -> Result<HashMap<OpenTargetKey, OpenTarget>> {
+    async fn lock_open_targets(&mut self, keys: &[OpenTargetKey]) -> Result<HashMap<OpenTargetKey, OpenTarget>> {
         answered(async {
             let made = open_targets::lock(&mut self.tx, keys).await?;
-            let there: Vec<_> = keys.iter().chain(also).filter(|key| !made.contains(*key)).collect();
+            let there: Vec<_> = keys.iter().filter(|key| !made.contains(*key)).collect();
             self.made.open_targets.extend(made.iter().cloned());
             if there.is_empty() {
                 return Ok(HashMap::new());

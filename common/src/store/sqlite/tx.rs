@@ -152,8 +152,8 @@ const PROJECTS: &str = "
 
 #[async_trait]
 impl Tx for SqliteTx {
-    async fn lock_limits(&mut self, keys: &[Index], also: &[Index]) -> Result<HashMap<Index, LimitTimes>> {
-        self.read_limits(&[keys, also].concat()).await
+    async fn lock_limits(&mut self, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>> {
+        self.read_limits(keys).await
     }
 
     async fn read_limits(&mut self, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>> {
@@ -162,21 +162,13 @@ impl Tx for SqliteTx {
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
-    async fn lock_remembered(
-        &mut self,
-        keys: &[IdempotencyKey],
-        also: &[IdempotencyKey],
-    ) -> Result<HashMap<IdempotencyKey, Remembered>> {
-        let keys: Vec<_> = keys.iter().chain(also).map(idempotency_key).collect();
+    async fn lock_remembered(&mut self, keys: &[IdempotencyKey]) -> Result<HashMap<IdempotencyKey, Remembered>> {
+        let keys: Vec<_> = keys.iter().map(idempotency_key).collect();
         self.map::<IdempotencyRow, _, _>(IDEMPOTENCY_KEYS, &keys, |row: &Remembered| row.key.clone()).await
     }
 
-    async fn lock_open_targets(
-        &mut self,
-        keys: &[OpenTargetKey],
-        also: &[OpenTargetKey],
-    ) -> Result<HashMap<OpenTargetKey, OpenTarget>> {
-        let keys: Vec<_> = keys.iter().chain(also).map(open_target_key).collect();
+    async fn lock_open_targets(&mut self, keys: &[OpenTargetKey]) -> Result<HashMap<OpenTargetKey, OpenTarget>> {
+        let keys: Vec<_> = keys.iter().map(open_target_key).collect();
         let rows: Vec<OpenTargetRow> = self.fetch(OPEN_TARGETS, &keys).await?;
         Ok(rows.into_iter().map(OpenTarget::from).map(|row| (row.key.clone(), row)).collect())
     }

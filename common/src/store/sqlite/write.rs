@@ -169,7 +169,7 @@ const DONE: &str = "
 
 // A provider that gives an id twice means the newer message.
 const MESSAGE_IDS: &str = "
-    insert or replace into message_ids (provider, message_id, verification_id, dispatch_n, attempt_n, created_at)
+    insert or ignore into message_ids (provider, message_id, verification_id, dispatch_n, attempt_n, created_at)
     select value->>'provider', value->>'message_id', unhex(value->>'verification_id', '-'), value->>'dispatch_n',
            value->>'attempt_n', value->>'created_at'
       from jsonb_each($1)";
