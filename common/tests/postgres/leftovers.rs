@@ -32,10 +32,10 @@ async fn locks_alone_leave_no_row_behind() {
         let mut tx = world.begin().await;
         let key = IdempotencyKey { project: world.id(), mode: Mode::Live, key: [1; 16] };
         let target = OpenTargetKey { project: world.id(), target: [2; 16], record: String::new(), mode: Mode::Live };
-        assert!(tx.lock_limits(&[[3; 16]], &[]).await.expect("locked").is_empty());
-        assert!(tx.lock_remembered(std::slice::from_ref(&key), &[]).await.expect("locked").is_empty());
-        assert!(tx.lock_open_targets(&[target], &[]).await.expect("locked").is_empty());
-        assert!(tx.lock_limits(&[[3; 16]], &[[4; 16]]).await.expect("locked again").is_empty());
+        assert!(tx.lock_limits(&[[3; 16]]).await.expect("locked").is_empty());
+        assert!(tx.lock_remembered(std::slice::from_ref(&key)).await.expect("locked").is_empty());
+        assert!(tx.lock_open_targets(&[target]).await.expect("locked").is_empty());
+        assert!(tx.lock_limits(&[[3; 16], [4; 16]]).await.expect("locked again").is_empty());
         tx.commit().await.expect("committed");
         assert_eq!(rows(&database).await, [0, 0, 0]);
     })

@@ -38,11 +38,9 @@ pub(super) enum Otpd {
 /// Runs scenarios in both ways to run, each with a rig: `rigged!(name, other with SETTINGS)`.
 macro_rules! rigged {
     (@) => { &[] };
-    (@ $settings:expr) => { $settings };
-    ($($scenario:ident $(with $settings:expr)?),+ $(,)?) => {
+    (@ $settings:ident) => { super::$settings };
+    ($($scenario:ident $(with $settings:ident)?),+ $(,)?) => {
         mod embedded {
-            #[allow(unused_imports, reason = "only some name settings")]
-            use super::*;
             $(
                 #[tokio::test]
                 async fn $scenario() {
@@ -53,8 +51,6 @@ macro_rules! rigged {
         }
         #[cfg(feature = "server-tests")]
         mod distributed {
-            #[allow(unused_imports, reason = "only some name settings")]
-            use super::*;
             $(
                 #[tokio::test]
                 async fn $scenario() {
