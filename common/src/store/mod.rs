@@ -82,7 +82,8 @@ pub trait Tx: Send {
 
     async fn lock_dispatches(&mut self, ids: &[DispatchId]) -> Result<HashMap<DispatchId, Dispatch>>;
 
-    /// Due rows and their dispatches, earliest deadline first, passing over dispatches that are locked elsewhere.
+    /// Due rows and their dispatches, of those longest due the earliest deadline first, passing over dispatches that are
+    /// locked elsewhere.
     async fn lock_due(&mut self, now: Timestamp, limit: u32) -> Result<Vec<(Due, Dispatch)>>;
 
     /// All attempts of these dispatches.

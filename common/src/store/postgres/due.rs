@@ -11,13 +11,14 @@ use crate::otp::rows::{Dispatch, Due};
 use crate::otp::time::Timestamp;
 use crate::store::Result;
 
-/// Due rows with their dispatches, earliest deadline first, passing over those that are locked.
+/// Due rows with their dispatches, of the longest due the earliest deadline first, passing over those that are locked.
 pub(super) async fn lock(connection: &mut PgConnection, now: Timestamp, limit: u32) -> Result<Vec<(Due, Dispatch)>> {
-    // Four times as many candidates as wanted leave some for a relay that runs at the same time. `due` is locked too,
-    // and its time asked again, so that a row which somebody has moved since is dropped.
+    // Candidates are the longest due, by their index, however many there are; four times as many as wanted leave some
+    // for a relay that runs at the same time. `due` is locked too, and its time asked again, so that a row which
+    // somebody has moved since is dropped.
     let rows = query(concat!(
         "with candidates as materialized (
-             select ctid as place, verification_id, n from due where due_at <= $1 order by deadline limit $2 * 4
+             select ctid as place, verification_id, n from due where due_at <= $1 order by due_at limit $2 * 4
          )
          select due.due_at, due.deadline, due.published, ",
         dispatch_columns!(),

@@ -93,7 +93,7 @@ impl Upkeep for PgBackend {
     async fn backlog(&self, now: Timestamp) -> Result<Backlog> {
         let row = query(
             "select count(*), min(due_at)
-             from (select due_at from due where due_at <= $1 order by due_at limit 100000) as waiting",
+             from (select due_at from due where due_at <= $1 order by due_at limit 10000) as waiting",
         )
         .bind(now.as_ms())
         .fetch_one(&self.pool)
