@@ -113,28 +113,28 @@ create index receipts_verification on receipts (verification_id) where verificat
 create index receipts_parked_received on receipts (received_at) where verification_id is null;
 create index receipts_received on receipts (received_at);
 
--- Which verification a target stands for at present; also the lock for opening one. A row without a verification is
--- only ever seen by the transaction that made it.
+-- Which verification a target stands for at present; also what two who open one at once meet at. Kept for a day after
+-- its verification's life.
 create table open_targets (
     project_id      uuid     not null,
     target          bytea    not null,
     record_id       text     collate "C" not null,
     mode            smallint not null,
-    verification_id uuid,
-    expires_at      bigint,
+    verification_id uuid not null,
+    expires_at      bigint not null,
     primary key (project_id, target, record_id, mode)
 ) with (fillfactor = 70);
 
--- First replies. A row without a request is only ever seen by the transaction that made it.
+-- First replies, kept for a day.
 create table idempotency_keys (
     project_id      uuid     not null,
     mode            smallint not null,
     key             bytea    not null,
-    request         bytea,
-    verification_id uuid,
-    dispatch_n      smallint,
-    expires_in      integer,
-    created_at      bigint,
+    request         bytea not null,
+    verification_id uuid not null,
+    dispatch_n      smallint not null,
+    expires_in      integer not null,
+    created_at      bigint not null,
     primary key (project_id, mode, key)
 );
 create index idempotency_keys_created on idempotency_keys (created_at);

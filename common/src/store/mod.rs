@@ -41,16 +41,17 @@ pub trait Backend: projects::Projects + records::Records + upkeep::Upkeep + Debu
 /// dispatches, attempts, projects, stats. Projects come late because they are the hottest rows.
 #[async_trait]
 pub trait Tx: Send {
-    /// Locks the rows of `keys`, made where they are missing; rows whose times are all zero are left out.
+    /// Locks the rows of `keys` that are there. Of a row that is not, the transaction that writes it first wins; the
+    /// others meet a conflict.
     async fn lock_limits(&mut self, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>>;
 
     /// Reads without locking.
     async fn read_limits(&mut self, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>>;
 
-    /// Locks the keys, so that a second request with one of them waits for the first; answers those that hold a reply.
+    /// Locks the keys that hold a reply. Of two requests with a new key, the second waits for the first when it writes.
     async fn lock_remembered(&mut self, keys: &[IdempotencyKey]) -> Result<HashMap<IdempotencyKey, Remembered>>;
 
-    /// Locks the right to open a verification for each key; answers the pointers that there are.
+    /// Locks the pointers that there are. Opening the first verification of a key goes to who writes first.
     async fn lock_open_targets(&mut self, keys: &[OpenTargetKey]) -> Result<HashMap<OpenTargetKey, OpenTarget>>;
 
     /// The pointers of these projects and targets, of every record id and mode, not locked.

@@ -1,7 +1,8 @@
 //! The table `limits`: up to three windows of one subject.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query};
 
 use super::columns::Columns;
@@ -9,52 +10,71 @@ use crate::otp::rows::{Index, LimitTimes};
 use crate::otp::time::Timestamp;
 use crate::store::Result;
 
-/// Locks the rows of `keys` and makes those that are missing; answers which it made.
-pub(super) async fn lock(connection: &mut PgConnection, keys: &[Index]) -> Result<BTreeSet<Index>> {
-    // `where false` locks a row that is there and leaves it alone; only rows that were made are returned.
+/// The rows that are there, locked.
+pub(super) async fn lock(connection: &mut PgConnection, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>> {
     let rows = query(
-        "insert into limits (key)
-         select key from unnest($1::bytea[]) as wanted (key) order by key
-         on conflict (key) do update set time0 = limits.time0 where false
-         returning key",
+        "select key, time0, time1, time2 from limits where key = any($1::bytea[]) order by key for no key update",
     )
     .bind(slices(keys))
     .fetch_all(connection)
     .await?;
-    rows.iter().map(|row| Columns::of(row).bytes()).collect()
+    times_by_key(&rows)
 }
 
-/// The rows with a time in them.
 pub(super) async fn read(connection: &mut PgConnection, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>> {
-    let rows = query(
-        "select key, time0, time1, time2
-         from limits
-         where key = any($1::bytea[]) and (time0 <> 0 or time1 <> 0 or time2 <> 0)",
-    )
-    .bind(slices(keys))
-    .fetch_all(connection)
-    .await?;
+    let rows = query("select key, time0, time1, time2 from limits where key = any($1::bytea[])")
+        .bind(slices(keys))
+        .fetch_all(connection)
+        .await?;
+    times_by_key(&rows)
+}
+
+fn times_by_key(rows: &[PgRow]) -> Result<HashMap<Index, LimitTimes>> {
     let read = |mut row: Columns<'_>| Ok((row.bytes()?, [row.time()?, row.time()?, row.time()?]));
     rows.iter().map(|row| read(Columns::of(row))).collect()
 }
 
-pub(super) async fn overwrite(connection: &mut PgConnection, limits: &BTreeMap<Index, LimitTimes>) -> Result<()> {
-    if limits.is_empty() {
+/// Rows that this transaction has locked.
+pub(super) async fn update(connection: &mut PgConnection, rows: &[(Index, LimitTimes)]) -> Result<()> {
+    if rows.is_empty() {
         return Ok(());
     }
-    let times = |i: usize| limits.values().map(|times| times[i].as_ms()).collect::<Vec<_>>();
     query(
-        "insert into limits (key, time0, time1, time2)
-         select * from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) as new (key) order by key
-         on conflict (key) do update set time0 = excluded.time0, time1 = excluded.time1, time2 = excluded.time2",
+        "update limits
+         set time0 = new.time0, time1 = new.time1, time2 = new.time2
+         from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) as new (key, time0, time1, time2)
+         where limits.key = new.key",
     )
-    .bind(limits.keys().map(Index::as_slice).collect::<Vec<_>>())
-    .bind(times(0))
-    .bind(times(1))
-    .bind(times(2))
+    .bind(rows.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>())
+    .bind(times(rows, 0))
+    .bind(times(rows, 1))
+    .bind(times(rows, 2))
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Rows that were not there; answers how many still were not.
+pub(super) async fn insert(connection: &mut PgConnection, rows: &[(Index, LimitTimes)]) -> Result<u64> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let inserted = query(
+        "insert into limits (key, time0, time1, time2)
+         select * from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) as new (key) order by key
+         on conflict (key) do nothing",
+    )
+    .bind(rows.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>())
+    .bind(times(rows, 0))
+    .bind(times(rows, 1))
+    .bind(times(rows, 2))
+    .execute(connection)
+    .await?;
+    Ok(inserted.rows_affected())
+}
+
+fn times(rows: &[(Index, LimitTimes)], i: usize) -> Vec<i64> {
+    rows.iter().map(|(_, times)| times[i].as_ms()).collect()
 }
 
 /// Moves first windows on by so many events, from wherever they stand.
@@ -77,17 +97,6 @@ pub(super) async fn add_events(
     .bind(now.as_ms())
     .execute(connection)
     .await?;
-    Ok(())
-}
-
-pub(super) async fn remove(connection: &mut PgConnection, keys: &BTreeSet<Index>) -> Result<()> {
-    if keys.is_empty() {
-        return Ok(());
-    }
-    query("delete from limits where key = any($1::bytea[])")
-        .bind(keys.iter().map(Index::as_slice).collect::<Vec<_>>())
-        .execute(connection)
-        .await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The table `open_targets`: which verification a target stands for, and the lock for opening one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query};
@@ -11,31 +11,12 @@ use crate::otp::ids::ProjectId;
 use crate::otp::rows::{Index, OpenTarget, OpenTargetKey};
 use crate::store::Result;
 
-/// Locks the keys and makes those that are missing; answers which it made. Waits for whoever holds one.
-pub(super) async fn lock(connection: &mut PgConnection, keys: &[OpenTargetKey]) -> Result<BTreeSet<OpenTargetKey>> {
-    let Parts { projects, targets, records, modes } = parts(keys.iter());
-    // `where false` locks a row that is there and leaves it alone; only rows that were made are returned.
-    let rows = query(
-        "insert into open_targets (project_id, target, record_id, mode)
-         select * from unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[]) as wanted order by 1, 2, 3, 4
-         on conflict (project_id, target, record_id, mode) do update
-         set expires_at = open_targets.expires_at where false
-         returning project_id, target, record_id, mode",
-    )
-    .bind(projects)
-    .bind(targets)
-    .bind(records)
-    .bind(modes)
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(|row| key(&mut Columns::of(row))).collect()
-}
-
-pub(super) async fn read(
+/// The pointers that are there, locked.
+pub(super) async fn lock(
     connection: &mut PgConnection,
-    keys: impl Iterator<Item = &OpenTargetKey> + Clone,
+    keys: &[OpenTargetKey],
 ) -> Result<HashMap<OpenTargetKey, OpenTarget>> {
-    let Parts { projects, targets, records, modes } = parts(keys);
+    let Parts { projects, targets, records, modes } = parts(keys.iter());
     let rows = query(
         "select o.project_id, o.target, o.record_id, o.mode, o.verification_id, o.expires_at
          from unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[])
@@ -43,7 +24,8 @@ pub(super) async fn read(
          join open_targets o
            on o.project_id = wanted.project_id and o.target = wanted.target
           and o.record_id = wanted.record_id and o.mode = wanted.mode
-         where o.verification_id is not null",
+         order by o.project_id, o.target, o.record_id, o.mode
+         for no key update of o",
     )
     .bind(projects)
     .bind(targets)
@@ -63,8 +45,7 @@ pub(super) async fn of_targets(
     let rows = query(
         "select o.project_id, o.target, o.record_id, o.mode, o.verification_id, o.expires_at
          from unnest($1::uuid[], $2::bytea[]) as wanted (project_id, target)
-         join open_targets o on o.project_id = wanted.project_id and o.target = wanted.target
-         where o.verification_id is not null",
+         join open_targets o on o.project_id = wanted.project_id and o.target = wanted.target",
     )
     .bind(targets.iter().map(|(project, _)| project.as_uuid()).collect::<Vec<_>>())
     .bind(targets.iter().map(|(_, target)| target.as_slice()).collect::<Vec<_>>())
@@ -73,49 +54,52 @@ pub(super) async fn of_targets(
     rows.iter().map(open_target).collect()
 }
 
-pub(super) async fn write(connection: &mut PgConnection, rows: &BTreeMap<OpenTargetKey, OpenTarget>) -> Result<()> {
+/// Rows that this transaction has locked.
+pub(super) async fn update(connection: &mut PgConnection, rows: &[&OpenTarget]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    let Parts { projects, targets, records, modes } = parts(rows.keys());
-    let rows: Vec<&OpenTarget> = rows.values().collect();
+    let Parts { projects, targets, records, modes } = parts(rows.iter().map(|row| &row.key));
     query(
-        "insert into open_targets (project_id, target, record_id, mode, verification_id, expires_at)
-         select * from unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::uuid[], $6::bigint[]) as new
-         order by 1, 2, 3, 4
-         on conflict (project_id, target, record_id, mode) do update
-         set verification_id = excluded.verification_id, expires_at = excluded.expires_at",
+        "update open_targets o
+         set verification_id = new.verification_id, expires_at = new.expires_at
+         from unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::uuid[], $6::bigint[])
+              as new (project_id, target, record_id, mode, verification_id, expires_at)
+         where o.project_id = new.project_id and o.target = new.target
+           and o.record_id = new.record_id and o.mode = new.mode",
     )
     .bind(projects)
     .bind(targets)
     .bind(records)
     .bind(modes)
-    .bind(column(&rows, |row| row.verification.as_uuid()))
-    .bind(column(&rows, |row| row.expires.as_ms()))
+    .bind(column(rows, |row| row.verification.as_uuid()))
+    .bind(column(rows, |row| row.expires.as_ms()))
     .execute(connection)
     .await?;
     Ok(())
 }
 
-pub(super) async fn remove(connection: &mut PgConnection, keys: &BTreeSet<OpenTargetKey>) -> Result<()> {
-    if keys.is_empty() {
-        return Ok(());
+/// Rows that were not there; answers how many still were not. Waits for whoever is making one of them.
+pub(super) async fn insert(connection: &mut PgConnection, rows: &[&OpenTarget]) -> Result<u64> {
+    if rows.is_empty() {
+        return Ok(0);
     }
-    let Parts { projects, targets, records, modes } = parts(keys.iter());
-    query(
-        "delete from open_targets o
-         using unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[])
-               as gone (project_id, target, record_id, mode)
-         where o.project_id = gone.project_id and o.target = gone.target
-           and o.record_id = gone.record_id and o.mode = gone.mode",
+    let Parts { projects, targets, records, modes } = parts(rows.iter().map(|row| &row.key));
+    let inserted = query(
+        "insert into open_targets (project_id, target, record_id, mode, verification_id, expires_at)
+         select * from unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::uuid[], $6::bigint[]) as new
+         order by 1, 2, 3, 4
+         on conflict (project_id, target, record_id, mode) do nothing",
     )
     .bind(projects)
     .bind(targets)
     .bind(records)
     .bind(modes)
+    .bind(column(rows, |row| row.verification.as_uuid()))
+    .bind(column(rows, |row| row.expires.as_ms()))
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(inserted.rows_affected())
 }
 
 fn open_target(row: &PgRow) -> Result<OpenTarget> {

@@ -1,6 +1,6 @@
 //! One transaction: which statements an operation of the ledger takes, in the order in which locks are taken.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::{Postgres, Transaction};
@@ -17,19 +17,20 @@ use crate::otp::rows::{
     Remembered, Verification,
 };
 use crate::otp::time::Timestamp;
-use crate::store::{Result, Tx};
+use crate::store::{Result, StoreError, Tx};
 
 pub(super) struct PgTx {
     tx: Transaction<'static, Postgres>,
-    made: Made,
+    known: Known,
 }
 
-/// Rows that this transaction made in order to lock them. What it does not fill is gone before others can see it.
+/// Rows that were there when this transaction locked what it needs. Whatever else it writes of these tables is new; if
+/// somebody else has made it meanwhile, that is a conflict and the batch is tried again, on what is there then.
 #[derive(Default)]
-struct Made {
-    limits: BTreeSet<Index>,
-    remembered: BTreeSet<IdempotencyKey>,
-    open_targets: BTreeSet<OpenTargetKey>,
+struct Known {
+    limits: HashSet<Index>,
+    remembered: HashSet<IdempotencyKey>,
+    open_targets: HashSet<OpenTargetKey>,
 }
 
 impl PgTx {
@@ -38,7 +39,7 @@ impl PgTx {
         let mut broken = pool.size();
         loop {
             match answered(async { Ok(pool.begin().await) }).await? {
-                Ok(tx) => return Ok(Self { tx, made: Made::default() }),
+                Ok(tx) => return Ok(Self { tx, known: Known::default() }),
                 Err(error) if broken == 0 || matches!(error, sqlx::Error::PoolTimedOut) => return Err(error.into()),
                 Err(_) => broken -= 1,
             }
@@ -46,10 +47,10 @@ impl PgTx {
     }
 
     async fn write_all(&mut self, changes: &Changes) -> Result<()> {
+        self.write_limits(changes).await?;
+        self.write_remembered(changes).await?;
+        self.write_open_targets(changes).await?;
         let tx = &mut *self.tx;
-        limits::overwrite(tx, &changes.limits).await?;
-        idempotency::write(tx, &changes.remembered).await?;
-        open_targets::write(tx, &changes.open_targets).await?;
         verifications::insert(tx, &changes.new_verifications).await?;
         verifications::update(tx, &changes.verifications).await?;
         dispatches::insert(tx, &changes.new_dispatches).await?;
@@ -65,23 +66,41 @@ impl PgTx {
         stats::add(tx, &changes.stats).await
     }
 
-    async fn remove_unfilled(&mut self) -> Result<()> {
-        limits::remove(&mut self.tx, &self.made.limits).await?;
-        idempotency::remove(&mut self.tx, &self.made.remembered).await?;
-        open_targets::remove(&mut self.tx, &self.made.open_targets).await
+    async fn write_limits(&mut self, changes: &Changes) -> Result<()> {
+        let rows = changes.limits.iter().map(|(key, times)| (*key, *times));
+        let (known, new): (Vec<_>, Vec<_>) = rows.partition(|(key, _)| self.known.limits.contains(key));
+        limits::update(&mut self.tx, &known).await?;
+        all_new("limits", new.len(), limits::insert(&mut self.tx, &new).await?)
     }
+
+    async fn write_remembered(&mut self, changes: &Changes) -> Result<()> {
+        let rows = changes.remembered.iter();
+        let (known, new): (Vec<_>, Vec<_>) = rows.partition(|row| self.known.remembered.contains(&row.key));
+        idempotency::update(&mut self.tx, &known).await?;
+        all_new("idempotency_keys", new.len(), idempotency::insert(&mut self.tx, &new).await?)
+    }
+
+    async fn write_open_targets(&mut self, changes: &Changes) -> Result<()> {
+        let rows = changes.open_targets.values();
+        let (known, new): (Vec<_>, Vec<_>) = rows.partition(|row| self.known.open_targets.contains(&row.key));
+        open_targets::update(&mut self.tx, &known).await?;
+        all_new("open_targets", new.len(), open_targets::insert(&mut self.tx, &new).await?)
+    }
+}
+
+fn all_new(table: &str, wanted: usize, inserted: u64) -> Result<()> {
+    if inserted == wanted as u64 {
+        return Ok(());
+    }
+    Err(StoreError::Conflict(format!("another transaction has made rows of {table} meanwhile")))
 }
 
 #[async_trait]
 impl Tx for PgTx {
     async fn lock_limits(&mut self, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>> {
-        answered(async {
-            let made = limits::lock(&mut self.tx, keys).await?;
-            let there: Vec<_> = keys.iter().filter(|key| !made.contains(*key)).copied().collect();
-            self.made.limits.extend(made);
-            if there.is_empty() { Ok(HashMap::new()) } else { limits::read(&mut self.tx, &there).await }
-        })
-        .await
+        let rows = answered(limits::lock(&mut self.tx, keys)).await?;
+        self.known.limits.extend(rows.keys());
+        Ok(rows)
     }
 
     async fn read_limits(&mut self, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>> {
@@ -89,29 +108,15 @@ impl Tx for PgTx {
     }
 
     async fn lock_remembered(&mut self, keys: &[IdempotencyKey]) -> Result<HashMap<IdempotencyKey, Remembered>> {
-        answered(async {
-            let made = idempotency::lock(&mut self.tx, keys).await?;
-            let there: Vec<_> = keys.iter().filter(|key| !made.contains(*key)).collect();
-            self.made.remembered.extend(made.iter().cloned());
-            if there.is_empty() {
-                return Ok(HashMap::new());
-            }
-            idempotency::read(&mut self.tx, there.into_iter()).await
-        })
-        .await
+        let rows = answered(idempotency::lock(&mut self.tx, keys)).await?;
+        self.known.remembered.extend(rows.keys().cloned());
+        Ok(rows)
     }
 
     async fn lock_open_targets(&mut self, keys: &[OpenTargetKey]) -> Result<HashMap<OpenTargetKey, OpenTarget>> {
-        answered(async {
-            let made = open_targets::lock(&mut self.tx, keys).await?;
-            let there: Vec<_> = keys.iter().filter(|key| !made.contains(*key)).collect();
-            self.made.open_targets.extend(made.iter().cloned());
-            if there.is_empty() {
-                return Ok(HashMap::new());
-            }
-            open_targets::read(&mut self.tx, there.into_iter()).await
-        })
-        .await
+        let rows = answered(open_targets::lock(&mut self.tx, keys)).await?;
+        self.known.open_targets.extend(rows.keys().cloned());
+        Ok(rows)
     }
 
     async fn read_open_targets(&mut self, targets: &[(ProjectId, Index)]) -> Result<Vec<OpenTarget>> {
@@ -182,20 +187,10 @@ impl Tx for PgTx {
     }
 
     async fn write(&mut self, changes: &Changes) -> Result<()> {
-        answered(self.write_all(changes)).await?;
-        self.made.limits.retain(|key| !changes.limits.contains_key(key) && !changes.limit_events.contains_key(key));
-        self.made.open_targets.retain(|key| !changes.open_targets.contains_key(key));
-        for filled in &changes.remembered {
-            self.made.remembered.remove(&filled.key);
-        }
-        Ok(())
+        answered(self.write_all(changes)).await
     }
 
-    async fn commit(mut self: Box<Self>) -> Result<()> {
-        answered(async {
-            self.remove_unfilled().await?;
-            Ok(self.tx.commit().await?)
-        })
-        .await
+    async fn commit(self: Box<Self>) -> Result<()> {
+        answered(async { Ok(self.tx.commit().await?) }).await
     }
 }
