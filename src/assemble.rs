@@ -36,8 +36,9 @@ use worker::route::{self, Routes, Unrouted};
 use worker::{Worker, consumer};
 
 use crate::data_dir::{DataDir, ServerLock};
+use crate::listener::{self, Port};
 use crate::outcome::{Failure, Outcome};
-use crate::{admin, listener, shutdown, telemetry, upkeep};
+use crate::{admin, shutdown, telemetry, upkeep};
 
 /// How often embedded mode looks at what is due: nobody else does.
 const EMBEDDED_RELAY: Duration = Duration::from_millis(200);
@@ -231,10 +232,10 @@ impl Process {
         self.background.spawn(Relay { store, queue, clock, interval }.run(self.stop.clone()));
     }
 
-    /// Listens and serves until the program stops; answers the address it really has.
-    pub(crate) async fn serve(&self, address: SocketAddr, router: Router) -> Outcome<SocketAddr> {
-        let (socket, address) = listener::bind(address).await?;
-        listener::serve(socket, router, &self.tasks, self.stop.clone())?;
+    /// Serves on a port until the program stops; answers its address.
+    pub(crate) fn serve(&self, port: Port, router: Router) -> Outcome<SocketAddr> {
+        let address = port.address();
+        listener::serve(port, router, &self.tasks, self.stop.clone())?;
         Ok(address)
     }
 

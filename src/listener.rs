@@ -16,18 +16,28 @@ use crate::outcome::{Failure, Outcome};
 
 const HEAD_PATIENCE: Duration = Duration::from_secs(15);
 
-/// A port of our own, and the address it really has.
-pub(crate) async fn bind(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
-    let taken = |error| Failure::failed(format!("cannot listen on {address}: {error}"));
-    let listener = TcpListener::bind(address).await.map_err(taken)?;
-    let address = listener.local_addr().map_err(taken)?;
-    Ok((listener, address))
+/// A port of our own, taken before anything else is begun.
+#[derive(Debug)]
+pub(crate) struct Port(TcpListener, SocketAddr);
+
+impl Port {
+    pub(crate) async fn bind(address: SocketAddr) -> Outcome<Self> {
+        let taken = |error| Failure::failed(format!("cannot listen on {address}: {error}"));
+        let listener = TcpListener::bind(address).await.map_err(taken)?;
+        let address = listener.local_addr().map_err(taken)?;
+        Ok(Self(listener, address))
+    }
+
+    /// The address it really has.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.1
+    }
 }
 
 /// Serves in the background; connections that are idle close when `stop` comes, others after their request.
-pub(crate) fn serve(listener: TcpListener, router: Router, tasks: &TaskTracker, stop: CancellationToken) -> Outcome {
+pub(crate) fn serve(port: Port, router: Router, tasks: &TaskTracker, stop: CancellationToken) -> Outcome {
     let handle = Handle::new();
-    let listener = listener.into_std().map_err(Failure::failed)?;
+    let listener = port.0.into_std().map_err(Failure::failed)?;
     let mut server = axum_server::from_tcp(listener).map_err(Failure::failed)?.handle(handle.clone());
     let mut http1 = server.http_builder().http1();
     // Who does not even finish the head of a request is not waited for.

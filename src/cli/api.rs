@@ -7,6 +7,7 @@ use worker::route::Unrouted;
 
 use super::{Common, flag};
 use crate::assemble::Process;
+use crate::listener::Port;
 use crate::outcome::Outcome;
 use crate::telemetry;
 
@@ -30,13 +31,14 @@ impl ApiCommand {
         flag(&mut flags, "server", "admin_listen", self.admin_listen.as_deref());
         let config = self.common.load(&flags)?;
         telemetry::start_log(&config.log)?;
-        let (listen, admin_listen, relay) = (config.server.listen, config.server.admin_listen, config.relay.enabled);
+        let relay = config.relay.enabled;
+        let (public, admin) = (Port::bind(config.server.listen).await?, Port::bind(config.server.admin_listen).await?);
         let process = Process::distributed(config, "otpd api", self.common.clock()?)?;
         let routes = process.routes(Unrouted::Refused)?;
         let api = process.api(&routes);
         let router = api::router::router(api.clone()).merge(api::router::health(api));
-        let admin = process.serve(admin_listen, process.admin_router()).await?;
-        let public = process.serve(listen, router).await?;
+        let admin = process.serve(admin, process.admin_router())?;
+        let public = process.serve(public, router)?;
         info!(server.listen = %public, server.admin_listen = %admin, "the api listens");
         if process.wait_for_store().await && relay {
             process.start_relay(Role::Distributed);

@@ -18,6 +18,7 @@ use worker::route::Unrouted;
 use super::{Common, flag};
 use crate::assemble::Process;
 use crate::data_dir::DataDir;
+use crate::listener::Port;
 use crate::outcome::{Failure, Outcome, say};
 use crate::telemetry;
 
@@ -57,13 +58,15 @@ impl Dev {
             let problem = format!("{listen} can be reached by others: use `otpd serve`, or say --i-know");
             return Err(Failure::Usage(problem));
         }
+        // Before the first start makes keys that nobody would be shown.
+        let port = Port::bind(listen).await?;
         let process = Process::embedded(config, &DataDir::create(&self.data)?, self.common.clock()?).await?;
         let routes = process.routes(Unrouted::Sandbox)?;
         let api = process.api(&routes);
         let inbox_only = routes.all().len() == 1;
         let (project, keys) = development_project(&process).await?;
         let router = api::router::router(api).merge(process.admin_router());
-        let address = process.serve(listen, router).await?;
+        let address = process.serve(port, router)?;
         process.start_worker(routes)?;
         process.start_relay(Role::Embedded);
         let url = format!("http://{address}");

@@ -10,6 +10,7 @@ use worker::route::Unrouted;
 use super::{Common, flag};
 use crate::assemble::Process;
 use crate::data_dir::DataDir;
+use crate::listener::Port;
 use crate::outcome::Outcome;
 use crate::telemetry;
 
@@ -36,13 +37,13 @@ impl Serve {
         flag(&mut flags, "server", "admin_listen", self.admin_listen.as_deref());
         let config = self.common.load(&flags)?;
         telemetry::start_log(&config.log)?;
-        let (listen, admin_listen) = (config.server.listen, config.server.admin_listen);
+        let (public, admin) = (Port::bind(config.server.listen).await?, Port::bind(config.server.admin_listen).await?);
         let process = Process::embedded(config, &DataDir::create(&self.data)?, self.common.clock()?).await?;
         let routes = process.routes(Unrouted::Refused)?;
         let api = process.api(&routes);
         let router = api::router::router(api.clone()).merge(api::router::health(api));
-        let admin = process.serve(admin_listen, process.admin_router()).await?;
-        let public = process.serve(listen, router).await?;
+        let admin = process.serve(admin, process.admin_router())?;
+        let public = process.serve(public, router)?;
         process.start_worker(routes)?;
         process.start_relay(Role::Embedded);
         info!(server.listen = %public, server.admin_listen = %admin, "otpd serves");

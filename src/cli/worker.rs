@@ -7,6 +7,7 @@ use worker::route::Unrouted;
 
 use super::{Common, flag};
 use crate::assemble::Process;
+use crate::listener::Port;
 use crate::outcome::Outcome;
 use crate::telemetry;
 
@@ -26,10 +27,11 @@ impl WorkerCommand {
         flag(&mut flags, "server", "admin_listen", self.admin_listen.as_deref());
         let config = self.common.load(&flags)?;
         telemetry::start_log(&config.log)?;
-        let (admin_listen, relay) = (config.server.admin_listen, config.relay.enabled);
+        let relay = config.relay.enabled;
+        let admin = Port::bind(config.server.admin_listen).await?;
         let process = Process::distributed(config, "otpd worker", self.common.clock()?)?;
         let routes = process.routes(Unrouted::Refused)?;
-        let admin = process.serve(admin_listen, process.admin_router()).await?;
+        let admin = process.serve(admin, process.admin_router())?;
         info!(server.admin_listen = %admin, "the worker starts");
         if process.wait_for_store().await {
             process.start_worker(routes)?;

@@ -64,6 +64,9 @@ async fn a_taken_port_and_a_data_directory_in_use_are_one_clear_line() {
     let (code, stdout, log) = run(&["dev", "--listen", &address, "--data", &fresh], &Environment::new());
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(log.lines().last().expect("a line").starts_with(&format!("otpd: cannot listen on {address}: ")), "{log}");
+    let process = Process::start(&["dev", "--json", "--listen", "127.0.0.1:0", "--data", &fresh], &Environment::new());
+    let first: Value = serde_json::from_str(&process.line()).expect("JSON");
+    assert!(first["live_key"].is_string(), "a start that failed has not used the keys up: {first}");
     let (code, _, log) = run(&["dev", "--listen", "127.0.0.1:0", "--data", &otpd.data()], &Environment::new());
     assert_eq!(code, 1);
     assert!(log.trim().ends_with("is in use by another otpd; stop it or set --data"), "{log}");
