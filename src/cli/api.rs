@@ -16,10 +16,10 @@ use crate::telemetry;
 pub(super) struct ApiCommand {
     #[command(flatten)]
     common: Common,
-    /// Where to listen [default: 127.0.0.1:8080]
+    /// Where to listen (default: 127.0.0.1:8080)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where to serve health and metrics [default: 127.0.0.1:9090]
+    /// Where to serve health and metrics (default: 127.0.0.1:9090)
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
 }

@@ -27,7 +27,7 @@ use crate::telemetry;
 pub(super) struct Dev {
     #[command(flatten)]
     common: Common,
-    /// Where to listen [default: 127.0.0.1:8080]
+    /// Where to listen (default: 127.0.0.1:8080)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Where data is kept

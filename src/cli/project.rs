@@ -70,40 +70,40 @@ pub(super) struct Update {
 /// What can be set of a project.
 #[derive(Debug, Args)]
 struct SettingFlags {
-    /// Sends it may make in all [default for a new project: 1000]
+    /// Sends it may make in all (default for a new project: 1000)
     #[arg(long, value_name = "N", conflicts_with = "unlimited", value_parser = clap::value_parser!(i64).range(0..))]
     tokens: Option<i64>,
     /// No limit on its sends
     #[arg(long)]
     unlimited: bool,
-    /// Accepted sends a second [1000]
+    /// Accepted sends a second (default: 1000)
     #[arg(long, value_name = "N")]
     rate: Option<u32>,
-    /// Accepted sends at once [5000]
+    /// Accepted sends at once (default: 5000)
     #[arg(long, value_name = "N")]
     burst: Option<u32>,
-    /// Life of a code in seconds, 10 to 600 [300]
+    /// Life of a code in seconds, 10 to 600 (default: 300)
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
-    /// Digits of a code, 4 to 10 [6]
+    /// Digits of a code, 4 to 10 (default: 6)
     #[arg(long, value_name = "N")]
     code_length: Option<u8>,
-    /// Seconds between two sends to one target [30]
+    /// Seconds between two sends to one target (default: 30)
     #[arg(long, value_name = "SECONDS")]
     cooldown: Option<u32>,
-    /// Sends to one target in an hour [5]
+    /// Sends to one target in an hour (default: 5)
     #[arg(long, value_name = "N")]
     per_hour: Option<u32>,
-    /// Sends to one target in a day [10]
+    /// Sends to one target in a day (default: 10)
     #[arg(long, value_name = "N")]
     per_day: Option<u32>,
-    /// Wrong guesses a verification bears [5]
+    /// Wrong guesses a verification bears (default: 5)
     #[arg(long, value_name = "N")]
     guesses: Option<u8>,
-    /// Sends of one verification [5]
+    /// Sends of one verification (default: 5)
     #[arg(long, value_name = "N")]
     sends: Option<u8>,
-    /// Days until targets are forgotten [30]
+    /// Days until targets are forgotten (default: 30)
     #[arg(long, value_name = "DAYS")]
     retention: Option<u16>,
     /// Regions that phones may be of, such as DE,AT; empty for all
@@ -112,10 +112,10 @@ struct SettingFlags {
     /// The host for WebOTP, such as login.example.com; empty for none
     #[arg(long)]
     host: Option<String>,
-    /// Locale of messages whose send names none, as a BCP 47 tag [en]
+    /// Locale of messages whose send names none, as a BCP 47 tag (default: en)
     #[arg(long)]
     locale: Option<String>,
-    /// Whether a resend makes a new code instead of repeating the first one [false]
+    /// Whether a resend makes a new code instead of repeating the first one (default: false)
     #[arg(long, value_name = "BOOL")]
     new_code_on_resend: Option<bool>,
 }

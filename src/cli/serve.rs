@@ -22,10 +22,10 @@ pub(super) struct Serve {
     /// Where data is kept; the root key too, unless keys.root is set
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Where to listen [default: 127.0.0.1:8080]
+    /// Where to listen (default: 127.0.0.1:8080)
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where to serve health and metrics [default: 127.0.0.1:9090]
+    /// Where to serve health and metrics (default: 127.0.0.1:9090)
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
 }

@@ -16,7 +16,7 @@ use crate::telemetry;
 pub(super) struct WorkerCommand {
     #[command(flatten)]
     common: Common,
-    /// Where to serve health and metrics [default: 127.0.0.1:9090]
+    /// Where to serve health and metrics (default: 127.0.0.1:9090)
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
 }
