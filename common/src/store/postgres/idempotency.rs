@@ -43,59 +43,48 @@ pub(super) async fn lock(
     rows.iter().map(|row| read(Columns::of(row))).collect()
 }
 
+const UPDATE: &str = "update idempotency_keys k
+    set request = new.request, verification_id = new.verification_id, dispatch_n = new.dispatch_n,
+        expires_in = new.expires_in, created_at = new.created_at
+    from unnest($1::uuid[], $2::smallint[], $3::bytea[], $4::bytea[], $5::uuid[], $6::smallint[], $7::integer[],
+                $8::bigint[])
+         as new (project_id, mode, key, request, verification_id, dispatch_n, expires_in, created_at)
+    where k.project_id = new.project_id and k.mode = new.mode and k.key = new.key";
+
+const INSERT: &str = "insert into idempotency_keys
+        (project_id, mode, key, request, verification_id, dispatch_n, expires_in, created_at)
+    select * from unnest($1::uuid[], $2::smallint[], $3::bytea[], $4::bytea[], $5::uuid[], $6::smallint[],
+                         $7::integer[], $8::bigint[]) as new
+    order by 1, 2, 3
+    on conflict (project_id, mode, key) do nothing";
+
 /// Rows that this transaction has locked: replies that had had their day.
 pub(super) async fn update(connection: &mut PgConnection, rows: &[&Remembered]) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let (projects, modes, indexes) = parts(rows.iter().map(|row| &row.key));
-    query(
-        "update idempotency_keys k
-         set request = new.request, verification_id = new.verification_id, dispatch_n = new.dispatch_n,
-             expires_in = new.expires_in, created_at = new.created_at
-         from unnest($1::uuid[], $2::smallint[], $3::bytea[], $4::bytea[], $5::uuid[], $6::smallint[], $7::integer[],
-                     $8::bigint[])
-              as new (project_id, mode, key, request, verification_id, dispatch_n, expires_in, created_at)
-         where k.project_id = new.project_id and k.mode = new.mode and k.key = new.key",
-    )
-    .bind(projects)
-    .bind(modes)
-    .bind(indexes)
-    .bind(column(rows, |row| row.request.as_slice()))
-    .bind(column(rows, |row| row.dispatch.verification.as_uuid()))
-    .bind(column(rows, |row| row.dispatch.n))
-    .bind(column(rows, |row| row.expires_in))
-    .bind(column(rows, |row| row.created.as_ms()))
-    .execute(connection)
-    .await?;
-    Ok(())
+    write(connection, UPDATE, rows).await.map(drop)
 }
 
 /// Rows that were not there; answers how many still were not. Waits for whoever is making one of them.
 pub(super) async fn insert(connection: &mut PgConnection, rows: &[&Remembered]) -> Result<u64> {
+    write(connection, INSERT, rows).await
+}
+
+async fn write(connection: &mut PgConnection, sql: &'static str, rows: &[&Remembered]) -> Result<u64> {
     if rows.is_empty() {
         return Ok(0);
     }
     let (projects, modes, indexes) = parts(rows.iter().map(|row| &row.key));
-    let inserted = query(
-        "insert into idempotency_keys
-             (project_id, mode, key, request, verification_id, dispatch_n, expires_in, created_at)
-         select * from unnest($1::uuid[], $2::smallint[], $3::bytea[], $4::bytea[], $5::uuid[], $6::smallint[],
-                              $7::integer[], $8::bigint[]) as new
-         order by 1, 2, 3
-         on conflict (project_id, mode, key) do nothing",
-    )
-    .bind(projects)
-    .bind(modes)
-    .bind(indexes)
-    .bind(column(rows, |row| row.request.as_slice()))
-    .bind(column(rows, |row| row.dispatch.verification.as_uuid()))
-    .bind(column(rows, |row| row.dispatch.n))
-    .bind(column(rows, |row| row.expires_in))
-    .bind(column(rows, |row| row.created.as_ms()))
-    .execute(connection)
-    .await?;
-    Ok(inserted.rows_affected())
+    let written = query(sql)
+        .bind(projects)
+        .bind(modes)
+        .bind(indexes)
+        .bind(column(rows, |row| row.request.as_slice()))
+        .bind(column(rows, |row| row.dispatch.verification.as_uuid()))
+        .bind(column(rows, |row| row.dispatch.n))
+        .bind(column(rows, |row| row.expires_in))
+        .bind(column(rows, |row| row.created.as_ms()))
+        .execute(connection)
+        .await?;
+    Ok(written.rows_affected())
 }
 
 fn key(row: &mut Columns<'_>) -> Result<IdempotencyKey> {

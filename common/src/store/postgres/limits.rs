@@ -34,47 +34,38 @@ fn times_by_key(rows: &[PgRow]) -> Result<HashMap<Index, LimitTimes>> {
     rows.iter().map(|row| read(Columns::of(row))).collect()
 }
 
+const UPDATE: &str = "update limits
+    set time0 = new.time0, time1 = new.time1, time2 = new.time2
+    from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) as new (key, time0, time1, time2)
+    where limits.key = new.key";
+
+const INSERT: &str = "insert into limits (key, time0, time1, time2)
+    select * from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) as new (key) order by key
+    on conflict (key) do nothing";
+
 /// Rows that this transaction has locked.
 pub(super) async fn update(connection: &mut PgConnection, rows: &[(Index, LimitTimes)]) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    query(
-        "update limits
-         set time0 = new.time0, time1 = new.time1, time2 = new.time2
-         from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) as new (key, time0, time1, time2)
-         where limits.key = new.key",
-    )
-    .bind(rows.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>())
-    .bind(times(rows, 0))
-    .bind(times(rows, 1))
-    .bind(times(rows, 2))
-    .execute(connection)
-    .await?;
-    Ok(())
+    write(connection, UPDATE, rows).await.map(drop)
 }
 
 /// Rows that were not there; answers how many still were not.
 pub(super) async fn insert(connection: &mut PgConnection, rows: &[(Index, LimitTimes)]) -> Result<u64> {
+    write(connection, INSERT, rows).await
+}
+
+async fn write(connection: &mut PgConnection, sql: &'static str, rows: &[(Index, LimitTimes)]) -> Result<u64> {
     if rows.is_empty() {
         return Ok(0);
     }
-    let inserted = query(
-        "insert into limits (key, time0, time1, time2)
-         select * from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) as new (key) order by key
-         on conflict (key) do nothing",
-    )
-    .bind(rows.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>())
-    .bind(times(rows, 0))
-    .bind(times(rows, 1))
-    .bind(times(rows, 2))
-    .execute(connection)
-    .await?;
-    Ok(inserted.rows_affected())
-}
-
-fn times(rows: &[(Index, LimitTimes)], i: usize) -> Vec<i64> {
-    rows.iter().map(|(_, times)| times[i].as_ms()).collect()
+    let times = |i: usize| rows.iter().map(|(_, times)| times[i].as_ms()).collect::<Vec<_>>();
+    let written = query(sql)
+        .bind(rows.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>())
+        .bind(times(0))
+        .bind(times(1))
+        .bind(times(2))
+        .execute(connection)
+        .await?;
+    Ok(written.rows_affected())
 }
 
 /// Moves first windows on by so many events, from wherever they stand.

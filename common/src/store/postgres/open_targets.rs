@@ -54,52 +54,43 @@ pub(super) async fn of_targets(
     rows.iter().map(open_target).collect()
 }
 
+const UPDATE: &str = "update open_targets o
+    set verification_id = new.verification_id, expires_at = new.expires_at
+    from unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::uuid[], $6::bigint[])
+         as new (project_id, target, record_id, mode, verification_id, expires_at)
+    where o.project_id = new.project_id and o.target = new.target
+      and o.record_id = new.record_id and o.mode = new.mode";
+
+const INSERT: &str = "insert into open_targets (project_id, target, record_id, mode, verification_id, expires_at)
+    select * from unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::uuid[], $6::bigint[]) as new
+    order by 1, 2, 3, 4
+    on conflict (project_id, target, record_id, mode) do nothing";
+
 /// Rows that this transaction has locked.
 pub(super) async fn update(connection: &mut PgConnection, rows: &[&OpenTarget]) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let Parts { projects, targets, records, modes } = parts(rows.iter().map(|row| &row.key));
-    query(
-        "update open_targets o
-         set verification_id = new.verification_id, expires_at = new.expires_at
-         from unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::uuid[], $6::bigint[])
-              as new (project_id, target, record_id, mode, verification_id, expires_at)
-         where o.project_id = new.project_id and o.target = new.target
-           and o.record_id = new.record_id and o.mode = new.mode",
-    )
-    .bind(projects)
-    .bind(targets)
-    .bind(records)
-    .bind(modes)
-    .bind(column(rows, |row| row.verification.as_uuid()))
-    .bind(column(rows, |row| row.expires.as_ms()))
-    .execute(connection)
-    .await?;
-    Ok(())
+    write(connection, UPDATE, rows).await.map(drop)
 }
 
 /// Rows that were not there; answers how many still were not. Waits for whoever is making one of them.
 pub(super) async fn insert(connection: &mut PgConnection, rows: &[&OpenTarget]) -> Result<u64> {
+    write(connection, INSERT, rows).await
+}
+
+async fn write(connection: &mut PgConnection, sql: &'static str, rows: &[&OpenTarget]) -> Result<u64> {
     if rows.is_empty() {
         return Ok(0);
     }
     let Parts { projects, targets, records, modes } = parts(rows.iter().map(|row| &row.key));
-    let inserted = query(
-        "insert into open_targets (project_id, target, record_id, mode, verification_id, expires_at)
-         select * from unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::uuid[], $6::bigint[]) as new
-         order by 1, 2, 3, 4
-         on conflict (project_id, target, record_id, mode) do nothing",
-    )
-    .bind(projects)
-    .bind(targets)
-    .bind(records)
-    .bind(modes)
-    .bind(column(rows, |row| row.verification.as_uuid()))
-    .bind(column(rows, |row| row.expires.as_ms()))
-    .execute(connection)
-    .await?;
-    Ok(inserted.rows_affected())
+    let written = query(sql)
+        .bind(projects)
+        .bind(targets)
+        .bind(records)
+        .bind(modes)
+        .bind(column(rows, |row| row.verification.as_uuid()))
+        .bind(column(rows, |row| row.expires.as_ms()))
+        .execute(connection)
+        .await?;
+    Ok(written.rows_affected())
 }
 
 fn open_target(row: &PgRow) -> Result<OpenTarget> {
