@@ -9,6 +9,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::otp::channel::Mode;
 use crate::otp::code::Code;
 use crate::otp::ids::{ProjectId, VerificationId};
 use crate::otp::rows::{Index, Indexes, Sealed, Verification};
@@ -24,6 +25,13 @@ pub enum IndexKind {
     IpLimit,
     IpGuessLimit,
     Idempotency,
+    /// What another system calls a message that it makes and we deliver.
+    RelayedMessage,
+    /// A record id that has one open verification at most.
+    Subject,
+    SubjectLimit,
+    /// Whose a session is.
+    User,
 }
 
 impl IndexKind {
@@ -35,6 +43,10 @@ impl IndexKind {
             Self::IpLimit => b"ip limit",
             Self::IpGuessLimit => b"ip guess limit",
             Self::Idempotency => b"idempotency",
+            Self::RelayedMessage => b"relayed message",
+            Self::Subject => b"subject",
+            Self::SubjectLimit => b"subject limit",
+            Self::User => b"user",
         }
     }
 }
@@ -47,6 +59,8 @@ pub enum KeyError {
     CannotOpen,
     #[error("the value cannot be sealed")]
     CannotSeal,
+    #[error("a new key cannot be made")]
+    CannotMake,
 }
 
 /// The newest root's keys and those of the older roots.
@@ -89,6 +103,13 @@ impl Keyring {
     pub fn indexes(&self, kind: IndexKind, parts: &[&[u8]]) -> Indexes {
         let index = |keys: &RootKeys| blind_index(&keys.index, kind.label(), parts);
         Indexes { newest: index(&self.newest), older: self.older.iter().map(index).collect() }
+    }
+
+    /// Under which the sends to a target are counted.
+    #[must_use]
+    pub fn target_limit(&self, project: ProjectId, mode: Mode, canonical: &str) -> Indexes {
+        let project = project.as_uuid();
+        self.indexes(IndexKind::TargetLimit, &[project.as_bytes(), mode.as_str().as_bytes(), canonical.as_bytes()])
     }
 
     /// Hashes of `parts` in their order, under every root, newest first: what one may keep of something guessable.

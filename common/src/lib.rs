@@ -7,6 +7,7 @@ pub mod keys;
 pub mod otp;
 pub mod queue;
 pub mod retry;
+pub mod session_keys;
 pub mod store;
 pub mod tenancy;
 pub mod vault;

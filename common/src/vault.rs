@@ -92,7 +92,7 @@ impl Vault {
         Ok(Some(key))
     }
 
-    /// A stored target; `None` when it has been forgotten.
+    /// A stored target; `None` when it has been erased or forgotten.
     ///
     /// # Errors
     /// As [`Self::day_key`].
@@ -103,6 +103,9 @@ impl Vault {
         sealed: &Sealed,
         country: Option<String>,
     ) -> Result<Option<Target>, VaultError> {
+        if sealed.0.is_empty() {
+            return Ok(None);
+        }
         let Some(key) = self.old_day_key(project, id).await? else { return Ok(None) };
         Ok(Some(Target::from_stored(key.open_target(id, sealed)?, country)))
     }

@@ -1,13 +1,13 @@
 //! One struct a concern. Their doc comments are in config.default.toml, beside the defaults.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::keys::Keyring;
-use crate::otp::channel::Channel;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +16,7 @@ pub struct Server {
     pub admin_listen: SocketAddr,
     public_url: String,
     shutdown_grace_s: u64,
+    trusted_proxies: Vec<String>,
 }
 
 impl Server {
@@ -30,13 +31,48 @@ impl Server {
         Duration::from_secs(self.shutdown_grace_s)
     }
 
-    pub(super) fn validate(&self) -> Vec<String> {
-        let is_url = self.public_url.starts_with("https://") || self.public_url.starts_with("http://");
-        let url =
-            (!self.public_url.is_empty() && !is_url).then(|| "server.public_url must begin with https://".to_owned());
-        let grace = outside("server.shutdown_grace_s", self.shutdown_grace_s, 1, 3600);
-        [url, grace].into_iter().flatten().collect()
+    /// Networks whose `X-Forwarded-For` is believed.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> Vec<IpNet> {
+        self.trusted_proxies.iter().filter_map(|network| parse_network(network)).collect()
     }
+
+    pub(super) fn validate(&self) -> Vec<String> {
+        let networks = self.trusted_proxies.iter().filter(|network| parse_network(network).is_none());
+        let networks = networks
+            .map(|network| format!("server.trusted_proxies: {network:?} is no address or network such as 10.0.0.0/8"));
+        let url = (!self.public_url.is_empty() && !is_public_url(&self.public_url))
+            .then(|| format!("server.public_url: {PUBLIC_URL_ADVICE}"));
+        let grace = outside("server.shutdown_grace_s", self.shutdown_grace_s, 1, 3600);
+        [url, grace].into_iter().flatten().chain(networks).collect()
+    }
+}
+
+/// What is said of a public URL that is none.
+pub const PUBLIC_URL_ADVICE: &str = "must be a URL such as https://otp.example.com (http:// will do too), with a host and \
+                                     without user, query and fragment";
+
+/// Whether paths can be appended to it, as to the address of receipts.
+#[must_use]
+pub fn is_public_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_fit = |part: &str| !part.contains(|c: char| c.is_whitespace() || c.is_control() || "?#@\\\"<>".contains(c));
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains([':', '[', ']', ',']) && !host.starts_with('.'),
+    };
+    is_fit(authority) && is_fit(path) && is_port && is_host
+}
+
+/// A network, or an address as the network of that one.
+fn parse_network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 #[derive(Clone, Deserialize)]
@@ -49,7 +85,7 @@ pub struct StoreSettings {
 
 impl std::fmt::Debug for StoreSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "StoreSettings({})", super::merge::mask_url(&self.url))
+        write!(f, "StoreSettings({})", super::show::mask_url(&self.url))
     }
 }
 
@@ -81,7 +117,7 @@ pub struct Queue {
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Queue({}, {})", super::merge::mask_url(&self.url), self.prefix)
+        write!(f, "Queue({}, {})", super::show::mask_url(&self.url), self.prefix)
     }
 }
 
@@ -131,6 +167,7 @@ pub struct Worker {
     pub concurrency: u16,
     provider_timeout_ms: u64,
     pub provider_concurrency: usize,
+    provider_check_every_s: u64,
 }
 
 impl Worker {
@@ -139,11 +176,18 @@ impl Worker {
         Duration::from_millis(self.provider_timeout_ms)
     }
 
+    /// How often every provider is checked; `None` where that is switched off.
+    #[must_use]
+    pub fn provider_check_every(&self) -> Option<Duration> {
+        Some(Duration::from_secs(self.provider_check_every_s)).filter(|every| !every.is_zero())
+    }
+
     pub(super) fn validate(&self) -> Vec<String> {
         [
             outside("worker.concurrency", self.concurrency.into(), 1, 10_000),
             outside("worker.provider_timeout_ms", self.provider_timeout_ms, 100, 10_000),
             outside("worker.provider_concurrency", self.provider_concurrency as u64, 1, 10_000),
+            outside("worker.provider_check_every_s", self.provider_check_every_s, 0, 86_400),
         ]
         .into_iter()
         .flatten()
@@ -190,30 +234,34 @@ impl Log {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Routes {
-    pub sms: Vec<String>,
-    pub email: Vec<String>,
-    pub whatsapp: Vec<String>,
-}
-
-impl Routes {
-    #[must_use]
-    pub fn of(&self, channel: Channel) -> &[String] {
-        match channel {
-            Channel::Sms => &self.sms,
-            Channel::Email => &self.email,
-            Channel::Whatsapp => &self.whatsapp,
-        }
-    }
-
-    /// Every name in a route, with its channel.
-    pub fn names(&self) -> impl Iterator<Item = (Channel, &str)> {
-        Channel::ALL.into_iter().flat_map(|channel| self.of(channel).iter().map(move |name| (channel, name.as_str())))
-    }
-}
-
 fn outside(name: &str, value: u64, low: u64, high: u64) -> Option<String> {
     (!(low..=high).contains(&value)).then(|| format!("{name} must be {low} to {high}, not {value}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_has_a_host_and_nothing_behind_its_path() {
+        for url in ["https://otp.example.com", "http://127.0.0.1:8080/", "https://a.example/otp", "https://[::1]:8443"]
+        {
+            assert!(is_public_url(url), "{url}");
+        }
+        for url in [
+            "https://",
+            "https:///receipts",
+            "https://a.example?x=1",
+            "https://a.example/x#y",
+            "https://u:p@a.example",
+            "https://a.example:port",
+            "https://a.example:0",
+            "https://a b.example",
+            "https://[::1",
+            "ftp://a.example",
+            "a.example",
+        ] {
+            assert!(!is_public_url(url), "{url}");
+        }
+    }
 }

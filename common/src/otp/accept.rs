@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::chain::{self, Planned};
 use super::changes::Changes;
 use super::channel::{Channel, Mode};
 use super::close;
@@ -20,15 +21,22 @@ use super::time::Timestamp;
 
 /// How long the first reply to an idempotency key is given again.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+/// Why what waits behind an earlier send of a verification ends.
+const SENT_AGAIN: &str = "sent again";
 
 /// One request to send. It carries a whole new verification, used unless it turns out to be a resend.
 #[derive(Debug, Clone)]
 pub struct Accept {
     pub settings: Arc<ProjectSettings>,
     pub target: Indexes,
+    /// Blind indexes of a record id that has one open verification at most, whatever its target: a send to another
+    /// target supersedes.
+    pub subject: Option<Indexes>,
     pub limits: Vec<Limit>,
     pub idempotency: Option<Idempotency>,
     pub candidate: Verification,
+    /// What goes out, one after the other, where the one before it does not arrive.
+    pub fallbacks: Vec<Planned>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,9 +56,14 @@ impl Accept {
         self.candidate.mode
     }
 
-    /// Where its open verification stands, newest key first.
+    /// Every pointer it may follow or write: of its target, and of its subject where it has one.
     pub fn open_target_keys(&self) -> impl Iterator<Item = OpenTargetKey> + '_ {
-        self.target.all().map(|target| OpenTargetKey {
+        std::iter::once(&self.target).chain(&self.subject).flat_map(|indexes| self.pointers(indexes))
+    }
+
+    /// Where an open verification of these indexes stands, newest key first.
+    fn pointers<'a>(&'a self, indexes: &'a Indexes) -> impl Iterator<Item = OpenTargetKey> + 'a {
+        indexes.all().map(|target| OpenTargetKey {
             project: self.project(),
             target,
             record: self.candidate.record.clone(),
@@ -133,18 +146,25 @@ impl Decider {
         if let Some(remembered) = self.replay(request)? {
             return Ok(remembered);
         }
-        let open = self.open(request);
+        let open = self.open(request, &request.target);
+        // Its subject's, where that went to another target.
+        let other = request.subject.as_ref().and_then(|subject| self.open(request, subject));
+        let other = other.filter(|other| open.as_ref().is_none_or(|open| open.id != other.id));
         let resend = open.as_ref().filter(|open| self.is_resend(request, open));
-        if let Some(open) = &open {
+        for open in open.iter().chain(&other) {
             self.may_send_again(request, open)?;
         }
         let taken = self.take_limits(request)?;
         self.has_token(request)?;
 
         let (verification, dispatch) = match resend {
-            Some(open) => self.resend(request, open),
-            None => self.start(request, open.as_ref()),
+            Some(open) => {
+                other.iter().for_each(|other| self.supersede(other));
+                self.resend(request, open)
+            }
+            None => self.start(request, open.iter().chain(&other)),
         };
+        self.point(request, &verification);
         Ok(self.record(request, taken, &verification, dispatch))
     }
 
@@ -166,19 +186,24 @@ impl Decider {
         }))
     }
 
-    fn open(&self, request: &Accept) -> Option<Verification> {
-        let pointers = request.open_target_keys().filter_map(|key| self.found.open_targets.get(&key));
+    fn open(&self, request: &Accept, indexes: &Indexes) -> Option<Verification> {
+        let pointers = request.pointers(indexes).filter_map(|key| self.found.open_targets.get(&key));
         let mut verifications = pointers.filter_map(|pointer| self.found.verifications.get(&pointer.verification));
         verifications.find(|verification| verification.is_open(self.now)).cloned()
     }
 
+    /// A code of the caller's own supersedes what is open and is never sent again.
     fn is_resend(&self, request: &Accept, open: &Verification) -> bool {
         let left = open.expires.since(self.now);
-        !request.settings.new_code_on_resend && left >= schedule::too_short_to_resend(open.life())
+        let needs_session = request.candidate.session && !open.session;
+        !request.candidate.own_code
+            && !needs_session
+            && !request.settings.new_code_on_resend
+            && left >= schedule::too_short_to_resend(open.life())
     }
 
     fn may_send_again(&self, request: &Accept, open: &Verification) -> Result<(), Refusal> {
-        if open.guesses_left(self.now) == 0 {
+        if open.guesses_left(self.now) == 0 && !open.is_relayed() {
             return Err(Refusal::TooManyAttempts { retry_after: open.guesses_return(self.now) });
         }
         let retry_after = open.expires.since(self.now);
@@ -199,7 +224,7 @@ impl Decider {
         let mut standings = vec![window.standing(rate, self.now)];
         let mut limits = Vec::with_capacity(request.limits.len());
         for limit in &request.limits {
-            let mut times = self.times(limit);
+            let mut times = limit.key.times(&self.found.limits);
             for (time, window) in times.iter_mut().zip(&limit.windows) {
                 *time =
                     window.take(*time, self.now).map_err(|exhausted| Refusal::Limited { by: limit.name, exhausted })?;
@@ -208,12 +233,6 @@ impl Decider {
             limits.push((limit.key.newest, times));
         }
         Ok(Taken { limits, rate, standing: tightest(standings) })
-    }
-
-    /// A subject's windows under whichever key has counted most.
-    fn times(&self, limit: &Limit) -> LimitTimes {
-        let rows = limit.key.all().filter_map(|key| self.found.limits.get(&key));
-        rows.fold(LimitTimes::default(), |most, row| std::array::from_fn(|i| most[i].max(row[i])))
     }
 
     fn has_token(&self, request: &Accept) -> Result<(), Refusal> {
@@ -227,37 +246,56 @@ impl Decider {
     fn resend(&mut self, request: &Accept, open: &Verification) -> (Verification, Dispatch) {
         let mut verification = open.clone();
         verification.sends += 1;
-        let mut before = None;
+        let (mut before, mut last) = (None, 0);
         for dispatch in self.found.dispatches.entry(open.id).or_default() {
+            last = last.max(dispatch.id.n);
             if dispatch.newest {
                 before = Some(dispatch.clone());
                 dispatch.newest = false;
                 self.changes.put_dispatch(&dispatch.clone(), dispatch.clone());
             }
+            // Whoever asks again begins anew, with the fallbacks that belong to that.
+            if dispatch.status == DispatchStatus::Waiting {
+                *dispatch = self.changes.end_unsent(dispatch, DispatchStatus::Expired, SENT_AGAIN);
+            }
         }
-        let dispatch = new_dispatch(&verification, request.candidate.channel, self.now);
+        let dispatch = new_dispatch(&verification, last + 1, request.candidate.channel, self.now);
         self.changes.stats.moved(before.as_ref(), &dispatch);
         self.changes.put_verification(verification.clone());
         (verification, dispatch)
     }
 
-    fn start(&mut self, request: &Accept, open: Option<&Verification>) -> (Verification, Dispatch) {
+    fn start<'a>(
+        &mut self,
+        request: &Accept,
+        open: impl Iterator<Item = &'a Verification>,
+    ) -> (Verification, Dispatch) {
         let mut verification = request.candidate.clone();
-        if let Some(old) = open {
-            let left = old.guesses_left(self.now);
-            verification.carried = Some(CarriedGuesses { left, until: old.expires });
+        for old in open {
+            if !old.is_relayed() {
+                let left = old.guesses_left(self.now);
+                let fewer = verification.carried.filter(|carried| carried.left < left);
+                verification.carried = fewer.or(Some(CarriedGuesses { left, until: old.expires }));
+            }
             self.supersede(old);
         }
-        let dispatch = new_dispatch(&verification, verification.channel, self.now);
+        let dispatch = new_dispatch(&verification, 1, verification.channel, self.now);
         self.changes.stats.opened(&verification);
         self.changes.stats.moved(None, &dispatch);
         self.changes.new_verifications.insert(verification.id, verification.clone());
-        for key in request.open_target_keys().take(1) {
-            let row = OpenTarget { key: key.clone(), verification: verification.id, expires: verification.expires };
-            self.found.open_targets.insert(key.clone(), row.clone());
-            self.changes.open_targets.insert(key, row);
-        }
         (verification, dispatch)
+    }
+
+    /// Points target and subject, under the newest key, at the verification they now stand for.
+    fn point(&mut self, request: &Accept, verification: &Verification) {
+        for indexes in std::iter::once(&request.target).chain(&request.subject) {
+            let Some(key) = request.pointers(indexes).next() else { continue };
+            let row = OpenTarget { key: key.clone(), verification: verification.id, expires: verification.expires };
+            if self.found.open_targets.get(&key).is_none_or(|found| found.verification != verification.id) {
+                self.found.open_targets.insert(key.clone(), row.clone());
+                self.changes.open_targets.insert(key, row);
+            }
+        }
     }
 
     fn supersede(&mut self, old: &Verification) {
@@ -294,19 +332,29 @@ impl Decider {
         let (id, deadline) = (dispatch.id, verification.deadline());
         let due = Due { dispatch: id, at: self.now + schedule::FIRST_RELAY, deadline, published: 0 };
         self.changes.due.insert(id, due);
-        self.changes.new_dispatches.insert(id, dispatch.clone());
-        self.found.dispatches.entry(verification.id).or_default().push(dispatch);
+        for waiting in chain::plan(&dispatch, &request.fallbacks, deadline) {
+            let at = waiting.fallback.map_or(deadline, |fallback| fallback.at);
+            self.changes.due.insert(waiting.id, chain::due(&waiting, at, verification));
+            self.add(waiting);
+        }
+        self.add(dispatch);
         self.found.verifications.insert(verification.id, verification.clone());
         Accepted { dispatch: id, expires_in, standing: taken.standing, replayed: false, deadline }
     }
+
+    fn add(&mut self, dispatch: Dispatch) {
+        self.changes.new_dispatches.insert(dispatch.id, dispatch.clone());
+        self.found.dispatches.entry(dispatch.id.verification).or_default().push(dispatch);
+    }
 }
 
-fn new_dispatch(verification: &Verification, channel: Channel, now: Timestamp) -> Dispatch {
+fn new_dispatch(verification: &Verification, n: i16, channel: Channel, now: Timestamp) -> Dispatch {
     Dispatch {
-        id: verification.newest_dispatch(),
+        id: DispatchId { verification: verification.id, n },
         project: verification.project,
         mode: verification.mode,
         channel,
+        target: None,
         newest: true,
         status: DispatchStatus::Queued,
         attempt: 0,
@@ -321,5 +369,6 @@ fn new_dispatch(verification: &Verification, channel: Channel, now: Timestamp) -
         created: now,
         sent: None,
         delivered: None,
+        fallback: None,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::channel::Mode;
 use super::ids::{DispatchId, ProjectId, VerificationId};
+use super::limits::Window;
 use super::rows::{Attempt, Charge, Dispatch, Due, Index, LimitTimes, OpenTarget, Receipt, Remembered, Verification};
 use super::status::DispatchStatus;
 use super::time::Timestamp;
@@ -14,14 +15,17 @@ pub struct Changes {
     /// When this was decided; `limit_events` are counted from it.
     pub now: Timestamp,
     pub limits: BTreeMap<Index, LimitTimes>,
-    /// Windows that more events are added to, whatever they stand at by then: step in ms and how many.
-    pub limit_events: BTreeMap<Index, (i64, u32)>,
+    /// First windows that so many events are added to, wherever they stand by then. Where that is more than a window
+    /// holds, others have used it up meanwhile, and the transaction meets a conflict.
+    pub limit_events: BTreeMap<Index, (Window, u32)>,
     pub remembered: Vec<Remembered>,
     pub open_targets: BTreeMap<super::rows::OpenTargetKey, OpenTarget>,
     pub new_verifications: BTreeMap<VerificationId, Verification>,
     pub verifications: BTreeMap<VerificationId, Verification>,
     pub new_dispatches: BTreeMap<DispatchId, Dispatch>,
     pub dispatches: BTreeMap<DispatchId, Dispatch>,
+    /// Verifications whose target and hash of the code are erased.
+    pub erased: Vec<VerificationId>,
     /// New attempts, and old ones that a receipt has moved.
     pub attempts: BTreeMap<super::ids::AttemptId, Attempt>,
     pub due: BTreeMap<DispatchId, Due>,
@@ -67,10 +71,13 @@ pub enum Dimension {
     Status,
     Provider,
     Country,
+    /// Codes that were made and are checked elsewhere, by channel: outside of every other count of verifications.
+    Relayed,
 }
 
 impl Dimension {
-    const ALL: [Self; 6] = [Self::Total, Self::Verified, Self::Channel, Self::Status, Self::Provider, Self::Country];
+    const ALL: [Self; 7] =
+        [Self::Total, Self::Verified, Self::Channel, Self::Status, Self::Provider, Self::Country, Self::Relayed];
 
     #[must_use]
     pub const fn code(self) -> i16 {
@@ -81,6 +88,7 @@ impl Dimension {
             Self::Status => 3,
             Self::Provider => 4,
             Self::Country => 5,
+            Self::Relayed => 6,
         }
     }
 
@@ -108,6 +116,10 @@ impl Stats {
 
     pub fn opened(&mut self, verification: &Verification) {
         let of = Counted::verification(verification);
+        if verification.is_relayed() {
+            self.add(&of, Dimension::Relayed, verification.channel.as_str(), 1);
+            return;
+        }
         self.add(&of, Dimension::Total, "", 1);
         self.add(&of, Dimension::Channel, verification.channel.as_str(), 1);
         if let Some(country) = &verification.country {
@@ -213,7 +225,7 @@ impl Changes {
 
     /// A provider accepted: the token is spent, and taken again if it had been given back.
     pub fn settle(&mut self, dispatch: &mut Dispatch) {
-        if dispatch.charge == Charge::Returned {
+        if matches!(dispatch.charge, Charge::Returned | Charge::Untaken) {
             self.project(dispatch.project).used += 1;
         }
         dispatch.charge = Charge::Settled;

@@ -35,8 +35,10 @@ impl Claimed {
 pub enum Unclaimed {
     /// Somebody else has or had this attempt, or the dispatch has ended: the message was a duplicate.
     Taken,
-    /// The code is dead; the dispatch has just ended for it.
+    /// The code is dead, or a fallback is not needed or not to be had: the dispatch has just ended for it.
     Over,
+    /// A fallback that waits. It is fired, when its turn comes, and not claimed.
+    Waiting,
     /// No such dispatch.
     Unknown,
 }
@@ -58,6 +60,9 @@ pub fn decide(now: Timestamp, mut found: Found, claims: &[Claim]) -> (Vec<Result
 fn one(now: Timestamp, found: &mut Found, changes: &mut Changes, claim: Claim) -> Result<Claimed, Unclaimed> {
     let dispatch = found.dispatches.get_mut(&claim.attempt.dispatch).ok_or(Unclaimed::Unknown)?;
     let verification = found.verifications.get(&dispatch.id.verification).ok_or(Unclaimed::Unknown)?;
+    if dispatch.status == DispatchStatus::Waiting {
+        return Err(Unclaimed::Waiting);
+    }
     if dispatch.status != DispatchStatus::Queued || dispatch.attempt + 1 != claim.attempt.n {
         return Err(Unclaimed::Taken);
     }

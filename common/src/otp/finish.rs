@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::chain::{self, Dispatches};
 use super::changes::{Changes, MessageId};
 use super::claim::{Claimed, dead, hold, last_reason};
 use super::ids::{AttemptId, DispatchId, VerificationId};
@@ -23,6 +24,8 @@ pub struct Finish {
 #[derive(Debug, Clone)]
 pub struct Call {
     pub provider: String,
+    /// Why that one, in words.
+    pub chosen: String,
     pub started: Timestamp,
     pub finished: Timestamp,
     pub outcome: Result<Handed, Failure>,
@@ -67,9 +70,10 @@ pub enum Next {
 
 #[derive(Debug, Clone)]
 pub enum Finished {
-    /// Written as reported; with the next attempt where that was claimed.
+    /// Written as reported; with the next attempt where that was claimed, or the fallback whose turn it is now.
     Current {
         next: Option<Box<Claimed>>,
+        fallback: Option<DispatchId>,
         dispatch: Box<Dispatch>,
     },
     /// The lease had ended before: the attempt was written, nothing was scheduled.
@@ -79,9 +83,10 @@ pub enum Finished {
 
 #[derive(Debug, Default)]
 pub struct Found {
-    pub dispatches: HashMap<DispatchId, Dispatch>,
+    /// Those of the batch, with all others of their verifications.
+    pub dispatches: Dispatches,
     pub verifications: HashMap<VerificationId, Verification>,
-    /// What is written already of attempts that are not held any more.
+    /// What is written already of attempts that are not held any more, or that nobody answered for.
     pub attempts: HashMap<AttemptId, Attempt>,
     /// Receipts that came before the finish, by provider and message id.
     pub parked: HashMap<(String, String), Vec<Receipt>>,
@@ -103,22 +108,29 @@ fn one(now: Timestamp, found: &mut Found, changes: &mut Changes, finish: &Finish
         let attempt = record(found, changes, finish.attempt, call);
         apply_call(changes, &mut after, call, &attempt, is_current);
     }
-    if !is_current {
-        changes.put_dispatch(&before, after.clone());
-        found.dispatches.insert(id, after);
-        return Finished::Late;
+    let mut next = None;
+    if is_current {
+        after.lease = None;
+        if after.status.is_pending() {
+            next = schedule(now, changes, found, &mut after, finish);
+        }
     }
-    after.lease = None;
-    let verification = found.verifications.get(&id.verification);
-    let next = if after.status.is_pending() { schedule(now, changes, &mut after, verification, finish) } else { None };
     changes.put_dispatch(&before, after.clone());
     found.dispatches.insert(id, after.clone());
-    Finished::Current { next: next.map(Box::new), dispatch: Box::new(after) }
+    let mut fallback = None;
+    if after.status != before.status {
+        let verification = found.verifications.get(&id.verification);
+        fallback = chain::follow(now, changes, &mut found.dispatches, verification, &after);
+    }
+    if !is_current {
+        return Finished::Late;
+    }
+    Finished::Current { next: next.map(Box::new), fallback, dispatch: Box::new(after) }
 }
 
 /// The attempt's row, its message id, and what receipts have already said of it.
 fn record(found: &mut Found, changes: &mut Changes, id: AttemptId, call: &Call) -> Attempt {
-    let (mut status, cause, detail, message_id) = match &call.outcome {
+    let (status, cause, detail, message_id) = match &call.outcome {
         Ok(handed) if handed.delivered => (AttemptStatus::Delivered, None, None, handed.message_id.clone()),
         Ok(handed) => (AttemptStatus::Sent, None, None, handed.message_id.clone()),
         Err(failure) => {
@@ -132,16 +144,11 @@ fn record(found: &mut Found, changes: &mut Changes, id: AttemptId, call: &Call) 
             attempt: id,
             created: call.finished,
         });
-        let parked = found.parked.remove(&(call.provider.clone(), message_id.clone()));
-        for mut receipt in parked.into_iter().flatten() {
-            status = status.after_receipt(receipt.status);
-            receipt.attempt = Some(id);
-            changes.receipts.push(receipt);
-        }
     }
     let attempt = Attempt {
         id,
         provider: Some(call.provider.clone()),
+        chosen: Some(call.chosen.clone()),
         started: call.started,
         finished: call.finished,
         status,
@@ -149,10 +156,19 @@ fn record(found: &mut Found, changes: &mut Changes, id: AttemptId, call: &Call) 
         detail,
         message_id,
     };
-    let attempt = match found.attempts.get(&id) {
-        Some(known) if known.status != AttemptStatus::Failed => better(known, attempt),
+    let mut attempt = match found.attempts.get(&id) {
+        // What another provider says of it proves nothing.
+        Some(known) if known.status != AttemptStatus::Failed && known.provider == attempt.provider => {
+            better(known, attempt)
+        }
         _ => attempt,
     };
+    let message = attempt.message_id.clone().map(|message_id| (call.provider.clone(), message_id));
+    for mut receipt in message.and_then(|message| found.parked.remove(&message)).into_iter().flatten() {
+        attempt.status = attempt.status.after_receipt(receipt.status);
+        receipt.attempt = Some(id);
+        changes.receipts.push(receipt);
+    }
     changes.attempts.insert(id, attempt.clone());
     attempt
 }
@@ -194,15 +210,20 @@ fn apply_call(changes: &mut Changes, dispatch: &mut Dispatch, call: &Call, attem
 fn schedule(
     now: Timestamp,
     changes: &mut Changes,
+    found: &Found,
     dispatch: &mut Dispatch,
-    verification: Option<&Verification>,
     finish: &Finish,
 ) -> Option<Claimed> {
-    let verification = verification?;
+    let verification = found.verifications.get(&dispatch.id.verification)?;
     dispatch.status = DispatchStatus::Queued;
     if let Some(reason) = dead(verification, now) {
         let reason = last_reason(dispatch, reason);
         end(changes, dispatch, DispatchStatus::Expired, &reason);
+        return None;
+    }
+    let gives_up = matches!(finish.next, Next::GiveUp { .. });
+    if let Some(reason) = chain::overtaken(&found.dispatches, dispatch).filter(|_| !gives_up) {
+        end(changes, dispatch, DispatchStatus::Expired, reason);
         return None;
     }
     match &finish.next {

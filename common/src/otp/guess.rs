@@ -24,16 +24,32 @@ pub struct Guess {
     /// The same where it may be the server's id, with the target's blind index under that day's key.
     pub by_id: Option<(VerificationId, Index)>,
     pub code: Code,
+    /// On success, target and code are erased.
+    pub erase: bool,
     /// Windows that compared wrong guesses use up, one each.
     pub limits: Vec<Limit>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    Verified { verification: Box<Verification>, at: Timestamp },
-    Wrong { verification: VerificationId, left: i16 },
-    Refused { verification: Option<VerificationId>, reason: Reason },
-    Limited { by: LimitName, exhausted: Exhausted },
+    /// With all its dispatches, as they were.
+    Verified {
+        verification: Box<Verification>,
+        dispatches: Vec<Dispatch>,
+        at: Timestamp,
+    },
+    Wrong {
+        verification: VerificationId,
+        left: i16,
+    },
+    Refused {
+        verification: Option<VerificationId>,
+        reason: Reason,
+    },
+    Limited {
+        by: LimitName,
+        exhausted: Exhausted,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,21 +90,44 @@ fn find(now: Timestamp, found: &Found, guess: &Guess) -> Option<VerificationId> 
     {
         return (verification.target_tag == *tag).then_some(*id);
     }
+    let (target, record) = (&guess.target, guess.record.as_deref());
+    let wanted = Wanted { project: guess.project, modes: guess.modes, target, record };
+    newest(now, &wanted, &found.open_targets, &found.verifications)
+}
+
+/// Which verification a target stands for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub project: ProjectId,
+    pub modes: &'a [Mode],
+    pub target: &'a Indexes,
+    /// Of this record id alone; `None` for any that is not a keyless door's.
+    pub record: Option<&'a str>,
+}
+
+/// The newest open verification that is wanted, else the newest closed one.
+#[must_use]
+pub fn newest(
+    now: Timestamp,
+    wanted: &Wanted<'_>,
+    open_targets: &[OpenTarget],
+    verifications: &HashMap<VerificationId, Verification>,
+) -> Option<VerificationId> {
     let matches = |row: &&OpenTarget| {
-        row.key.project == guess.project
-            && guess.modes.contains(&row.key.mode)
-            && guess.target.all().any(|target| target == row.key.target)
-            && match &guess.record {
+        row.key.project == wanted.project
+            && wanted.modes.contains(&row.key.mode)
+            && wanted.target.all().any(|target| target == row.key.target)
+            && match wanted.record {
                 Some(record) => row.key.record == *record,
                 None => !row.key.record.starts_with(DOOR_PREFIX),
             }
     };
-    let pointed = found.open_targets.iter().filter(matches);
-    let verifications = pointed.filter_map(|row| found.verifications.get(&row.verification));
+    let pointed = open_targets.iter().filter(matches);
+    let found = pointed.filter_map(|row| verifications.get(&row.verification));
     // A live key that names no server id means a live verification where there is one: an inbox code is no login.
     let rank =
         |verification: &&Verification| (verification.is_open(now), verification.mode == Mode::Live, verification.id);
-    verifications.max_by_key(rank).map(|found| found.id)
+    found.max_by_key(rank).map(|found| found.id)
 }
 
 /// Refuses a guess whose target or address has made too many wrong ones, each in the batch taken for a wrong one.
@@ -168,11 +207,15 @@ fn one(
     if matches(verification, &guess.code) {
         *verification = close::close(changes, verification, dispatches, State::Verified, "verified", now);
         changes.stats.verified(verification);
-        return Verdict::Verified { verification: Box::new(verification.clone()), at: now };
+        if guess.erase {
+            changes.erased.push(id);
+        }
+        let dispatches = dispatches.to_vec();
+        return Verdict::Verified { verification: Box::new(verification.clone()), dispatches, at: now };
     }
     for limit in &guess.limits {
         if let Some(window) = limit.windows.first() {
-            changes.limit_events.entry(limit.key.newest).or_insert((window.step_ms(), 0)).1 += 1;
+            changes.limit_events.entry(limit.key.newest).or_insert((*window, 0)).1 += 1;
         }
     }
     let left = verification.guesses_left(now);

@@ -20,6 +20,12 @@ impl ProjectId {
     pub const fn as_uuid(&self) -> Uuid {
         self.0
     }
+
+    /// What doors that speak as Twilio Verify does call it: `VA` and 32 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn service_sid(&self) -> String {
+        format!("VA{}", self.0.simple())
+    }
 }
 
 /// Shown to people and clients as `PRJ_` and 32 hexadecimal digits.
@@ -27,6 +33,14 @@ impl fmt::Display for ProjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PRJ_{}", self.0.simple())
     }
+}
+
+/// The UUID in a project's name at doors that speak as Twilio Verify does; `None` for anything else. Digits of either
+/// case are taken. What it names must still be looked up.
+#[must_use]
+pub fn parse_service_sid(sid: &str) -> Option<Uuid> {
+    let hex = sid.strip_prefix("VA").filter(|hex| hex.len() == 32)?;
+    Uuid::try_parse(hex).ok()
 }
 
 /// The UUID in a project's public name; `None` for anything else. What it names must still be looked up.
@@ -160,5 +174,17 @@ mod tests {
         assert_eq!(parse_project_name(&id.to_string()), Some(Uuid::from_u128(7)));
         assert_eq!(parse_project_name("PRJ_7"), None);
         assert_eq!(parse_project_name(&Uuid::from_u128(7).to_string()), None);
+    }
+
+    #[test]
+    fn service_sids_are_read_in_either_case() {
+        let id = ProjectId::from_row(Uuid::from_u128(0xabc_def0));
+        let sid = id.service_sid();
+        assert_eq!((sid.len(), &sid[26..]), (34, "0abcdef0"));
+        assert_eq!(parse_service_sid(&sid), Some(id.as_uuid()));
+        assert_eq!(parse_service_sid(&format!("VA{}", sid[2..].to_uppercase())), Some(id.as_uuid()));
+        for other in ["VA", "VA7", &id.to_string(), &format!("{sid}0"), &sid[2..]] {
+            assert_eq!(parse_service_sid(other), None, "{other}");
+        }
     }
 }

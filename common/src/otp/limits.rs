@@ -49,16 +49,22 @@ impl Window {
         Timestamp::from_ms(stored.max(now).as_ms().saturating_add(self.step_ms().saturating_mul(i64::from(events))))
     }
 
+    /// Whether this stored instant is of no more events than it lets through.
+    #[must_use]
+    pub fn holds(&self, stored: Timestamp, now: Timestamp) -> bool {
+        stored <= self.after(now, now, self.burst)
+    }
+
     /// Takes one event: the new stored instant, or why not.
     ///
     /// # Errors
     /// When the window is used up.
     pub fn take(&self, stored: Timestamp, now: Timestamp) -> Result<Timestamp, Exhausted> {
         let next = self.after(stored, now, 1);
-        let over = next.as_ms() - now.as_ms() - self.step_ms().saturating_mul(i64::from(self.burst));
-        if over <= 0 {
+        if self.holds(next, now) {
             return Ok(next);
         }
+        let over = next.as_ms() - self.after(now, now, self.burst).as_ms();
         let retry_after = Duration::from_millis(u64::try_from(over).unwrap_or(1));
         Err(Exhausted { standing: self.standing(stored, now), retry_after })
     }

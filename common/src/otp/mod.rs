@@ -5,12 +5,14 @@
 
 pub mod accept;
 pub mod cancel;
+pub mod chain;
 pub mod changes;
 pub mod channel;
 pub mod claim;
 pub mod close;
 pub mod code;
 pub mod finish;
+pub mod fire;
 pub mod guess;
 pub mod ids;
 pub mod limits;

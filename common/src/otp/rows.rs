@@ -1,10 +1,12 @@
 //! The rows of the store as the domain sees them.
 
+use super::chain::{Fallback, OwnTarget};
 use super::channel::{Channel, Mode};
 use super::ids::{AttemptId, DispatchId, ProjectId, VerificationId};
 use super::limits::Window;
 use super::status::{AttemptStatus, DispatchStatus, ReceiptStatus};
 use super::time::Timestamp;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// A blind index: a keyed hash under which a row is found without saying what it is of.
@@ -20,6 +22,13 @@ pub struct Indexes {
 impl Indexes {
     pub fn all(&self) -> impl Iterator<Item = Index> + '_ {
         std::iter::once(self.newest).chain(self.older.iter().copied())
+    }
+
+    /// A subject's windows under whichever key has counted most.
+    #[must_use]
+    pub fn times(&self, found: &HashMap<Index, LimitTimes>) -> LimitTimes {
+        let rows = self.all().filter_map(|key| found.get(&key));
+        rows.fold(LimitTimes::default(), |most, row| std::array::from_fn(|i| most[i].max(row[i])))
     }
 }
 
@@ -96,13 +105,15 @@ pub struct Verification {
     pub guesses: i16,
     pub budget: i16,
     pub carried: Option<CarriedGuesses>,
-    /// Dispatches made so far: the number of the newest one.
+    /// How often it was asked for: dispatches that are no fallbacks.
     pub sends: i16,
     pub expires: Timestamp,
     pub state: State,
     pub closed: Option<Timestamp>,
     /// Whether success may open a session.
     pub session: bool,
+    /// Its code is the caller's own: who knows it need not hold the target.
+    pub own_code: bool,
 }
 
 impl Verification {
@@ -130,11 +141,17 @@ impl Verification {
         (self.budget_at(now) - self.guesses).max(0)
     }
 
+    /// Somebody else made its code and checks it: it is delivered and takes no guesses.
+    #[must_use]
+    pub const fn is_relayed(&self) -> bool {
+        self.budget == 0
+    }
+
     /// Its own budget is used up: it stays locked until it expires. While only the guesses carried over from its
     /// predecessor are used up, it waits for that one's end.
     #[must_use]
     pub const fn is_locked(&self) -> bool {
-        self.guesses >= self.budget
+        self.guesses >= self.budget && !self.is_relayed()
     }
 
     /// How long until guesses are taken again, where none is left now.
@@ -151,11 +168,6 @@ impl Verification {
     pub fn deadline(&self) -> Timestamp {
         super::schedule::deadline(self.expires, self.life())
     }
-
-    #[must_use]
-    pub const fn newest_dispatch(&self) -> DispatchId {
-        DispatchId { verification: self.id, n: self.sends }
-    }
 }
 
 /// Where the token of a dispatch is.
@@ -164,6 +176,8 @@ pub enum Charge {
     Reserved,
     Settled,
     Returned,
+    /// A fallback takes its own when it goes out.
+    Untaken,
 }
 
 impl Charge {
@@ -173,6 +187,7 @@ impl Charge {
             Self::Reserved => 0,
             Self::Settled => 1,
             Self::Returned => 2,
+            Self::Untaken => 3,
         }
     }
 
@@ -182,6 +197,7 @@ impl Charge {
             0 => Some(Self::Reserved),
             1 => Some(Self::Settled),
             2 => Some(Self::Returned),
+            3 => Some(Self::Untaken),
             _ => None,
         }
     }
@@ -193,7 +209,9 @@ pub struct Dispatch {
     pub project: ProjectId,
     pub mode: Mode,
     pub channel: Channel,
-    /// Whether it is its verification's latest: the one whose status counts in the statistics.
+    /// Where it goes, where that is not its verification's target.
+    pub target: Option<OwnTarget>,
+    /// Whether it is its verification's latest that has gone out: the one whose status counts in the statistics.
     pub newest: bool,
     pub status: DispatchStatus,
     /// The last attempt that was claimed, 0 before the first.
@@ -215,6 +233,8 @@ pub struct Dispatch {
     pub created: Timestamp,
     pub sent: Option<Timestamp>,
     pub delivered: Option<Timestamp>,
+    /// It waits, or waited, behind another one.
+    pub fallback: Option<Fallback>,
 }
 
 impl Dispatch {
@@ -223,6 +243,37 @@ impl Dispatch {
     pub fn is_held(&self, now: Timestamp) -> bool {
         self.lease.is_some_and(|lease| now < lease)
     }
+
+    /// Not a fallback that waits or was never needed.
+    #[must_use]
+    pub fn has_fired(&self) -> bool {
+        self.fallback.is_none_or(|fallback| fallback.fired.is_some())
+    }
+
+    /// When it began: was accepted, or fired.
+    #[must_use]
+    pub fn begun(&self) -> Timestamp {
+        self.fallback.filter(|fallback| fallback.fired.is_some()).map_or(self.created, |fallback| fallback.at)
+    }
+
+    /// Whether somebody may have got its code: a provider has it, or nobody knows that none has.
+    #[must_use]
+    pub const fn may_have_arrived(&self) -> bool {
+        match self.status {
+            DispatchStatus::Waiting => false,
+            DispatchStatus::Queued | DispatchStatus::Failed | DispatchStatus::Expired => self.ambiguous > 0,
+            DispatchStatus::Sending
+            | DispatchStatus::Sent
+            | DispatchStatus::Delivered
+            | DispatchStatus::Undelivered => true,
+        }
+    }
+
+    /// Whether any provider was asked to take it, whatever that one said: who answers 503 may have passed it on.
+    #[must_use]
+    pub const fn was_offered(&self) -> bool {
+        self.provider.is_some() || self.may_have_arrived()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,6 +281,8 @@ pub struct Attempt {
     pub id: AttemptId,
     /// `None` where the worker died before it said whom it called.
     pub provider: Option<String>,
+    /// Why that one, in words.
+    pub chosen: Option<String>,
     pub started: Timestamp,
     pub finished: Timestamp,
     pub status: AttemptStatus,
@@ -322,5 +375,7 @@ pub struct Limit {
 pub enum LimitName {
     Project,
     Target,
+    /// A record id that has a cooldown of its own.
+    Record,
     Ip,
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-/// `queued → sending → sent → delivered | undelivered | failed | expired`.
+/// `queued → sending → sent → delivered | undelivered | failed | expired`; a fallback begins as `waiting`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DispatchStatus {
+    /// A fallback whose turn has not come: most often it never does.
+    Waiting,
     /// Waiting for a worker, or for its next try.
     Queued,
     /// A worker holds it.
@@ -22,12 +24,21 @@ pub enum DispatchStatus {
 }
 
 impl DispatchStatus {
-    pub const ALL: [Self; 7] =
-        [Self::Queued, Self::Sending, Self::Sent, Self::Delivered, Self::Undelivered, Self::Failed, Self::Expired];
+    pub const ALL: [Self; 8] = [
+        Self::Waiting,
+        Self::Queued,
+        Self::Sending,
+        Self::Sent,
+        Self::Delivered,
+        Self::Undelivered,
+        Self::Failed,
+        Self::Expired,
+    ];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Queued => "queued",
             Self::Sending => "sending",
             Self::Sent => "sent",
@@ -53,6 +64,7 @@ impl DispatchStatus {
             Self::Undelivered => 4,
             Self::Failed => 5,
             Self::Expired => 6,
+            Self::Waiting => 7,
         }
     }
 
@@ -64,12 +76,12 @@ impl DispatchStatus {
     /// Still has work: a worker may yet call a provider for it.
     #[must_use]
     pub const fn is_pending(self) -> bool {
-        matches!(self, Self::Queued | Self::Sending)
+        matches!(self, Self::Waiting | Self::Queued | Self::Sending)
     }
 
     const fn rank(self) -> u8 {
         match self {
-            Self::Queued | Self::Sending => 0,
+            Self::Waiting | Self::Queued | Self::Sending => 0,
             Self::Failed | Self::Expired => 1,
             Self::Undelivered => 2,
             Self::Sent => 3,

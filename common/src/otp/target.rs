@@ -142,6 +142,11 @@ impl Target {
         self.country.as_deref()
     }
 
+    #[must_use]
+    pub const fn is_phone(&self) -> bool {
+        self.is_phone
+    }
+
     /// One of the sandbox's magic targets: they are free of the per-target limits.
     #[must_use]
     pub fn is_magic(&self) -> bool {

@@ -1,22 +1,23 @@
 //! The hot operations: find and lock the rows of a batch, let the domain decide, write what it says, commit.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
+use super::finding::{self, sorted, unique};
 use super::{Backend, Result, StoreError, Tx};
 use crate::keys::Keyring;
 use crate::otp::accept::{self, Accept, Accepted, Refusal};
-use crate::otp::cancel::{self, Canceled};
+use crate::otp::cancel::{self, ByHand, Closed};
 use crate::otp::channel::Mode;
 use crate::otp::claim::{self, Claim, Claimed, Unclaimed};
-use crate::otp::finish::{self, Finish, Finished, Next};
-use crate::otp::guess::{self, Guess, Verdict};
+use crate::otp::finish::{self, Finish, Finished};
+use crate::otp::fire::{self, Fire};
+use crate::otp::guess::{self, Guess, Verdict, Wanted};
 use crate::otp::ids::{DispatchId, ProjectId, VerificationId};
 use crate::otp::receipt::{self, Received};
 use crate::otp::relay::{self, DueJob};
 use crate::otp::retry::{self, NotRetried};
-use crate::otp::rows::{Indexes, Receipt};
+use crate::otp::rows::Receipt;
 use crate::otp::time::Timestamp;
 
 /// How often a transaction that met another one is tried again before the batch is refused.
@@ -61,7 +62,7 @@ impl Store {
         batch: &[Accept],
     ) -> Result<Vec<std::result::Result<Accepted, Refusal>>> {
         let mut tx = self.backend.begin().await?;
-        let found = find_for_accept(tx.as_mut(), batch).await?;
+        let found = finding::for_accept(tx.as_mut(), batch).await?;
         let (answers, changes) = accept::decide(now, found, batch);
         tx.write(&changes).await?;
         tx.commit().await?;
@@ -89,6 +90,23 @@ impl Store {
         Ok(answers)
     }
 
+    /// Claims fallbacks whose turn it is, with their limits and tokens.
+    ///
+    /// # Errors
+    /// When nothing could be written.
+    pub async fn fire(&self, now: Timestamp, batch: &[Fire]) -> Result<Vec<std::result::Result<Claimed, Unclaimed>>> {
+        retrying(|| self.fire_once(now, batch)).await
+    }
+
+    async fn fire_once(&self, now: Timestamp, batch: &[Fire]) -> Result<Vec<std::result::Result<Claimed, Unclaimed>>> {
+        let mut tx = self.backend.begin().await?;
+        let found = finding::for_fire(tx.as_mut(), batch).await?;
+        let (answers, changes) = fire::decide(now, found, batch);
+        tx.write(&changes).await?;
+        tx.commit().await?;
+        Ok(answers)
+    }
+
     /// # Errors
     /// When nothing could be written.
     pub async fn finish(&self, now: Timestamp, batch: &[Finish]) -> Result<Vec<Finished>> {
@@ -97,23 +115,7 @@ impl Store {
 
     async fn finish_once(&self, now: Timestamp, batch: &[Finish]) -> Result<Vec<Finished>> {
         let mut tx = self.backend.begin().await?;
-        let dispatches = tx.lock_dispatches(&unique(batch.iter().map(|finish| finish.attempt.dispatch))).await?;
-        let unfinished = batch.iter().filter(|finish| finish.next != Next::Done);
-        let ids = unique(unfinished.map(|finish| finish.attempt.dispatch.verification));
-        let verifications = if ids.is_empty() { Default::default() } else { tx.read_verifications(&ids).await? };
-        let ids = unique(batch.iter().filter_map(|finish| {
-            let call = finish.call.as_ref()?;
-            let message_id = call.outcome.as_ref().ok()?.message_id.clone()?;
-            Some((call.provider.clone(), message_id))
-        }));
-        let parked = if ids.is_empty() { Default::default() } else { tx.parked_receipts(&ids).await? };
-        let is_late = |finish: &&Finish| {
-            let dispatch = dispatches.get(&finish.attempt.dispatch);
-            dispatch.is_some_and(|dispatch| dispatch.attempt != finish.attempt.n || dispatch.lease.is_none())
-        };
-        let late = unique(batch.iter().filter(is_late).map(|finish| finish.attempt.dispatch));
-        let attempts = if late.is_empty() { Default::default() } else { tx.read_attempts(&late).await? };
-        let found = finish::Found { dispatches, verifications, attempts, parked };
+        let found = finding::for_finish(tx.as_mut(), batch).await?;
         let (answers, changes) = finish::decide(now, found, batch);
         tx.write(&changes).await?;
         tx.commit().await?;
@@ -130,7 +132,7 @@ impl Store {
 
     async fn verify_once(&self, now: Timestamp, keys: &Keyring, batch: &[Guess]) -> Result<Vec<Verdict>> {
         let mut tx = self.backend.begin().await?;
-        let found = find_for_guess(tx.as_mut(), batch).await?;
+        let found = finding::for_guess(tx.as_mut(), batch).await?;
         let chosen = guess::choose(now, &found, batch);
         let wanted = guess::wanted(&chosen);
         if wanted.is_empty() {
@@ -188,18 +190,33 @@ impl Store {
         modes: &'static [Mode],
         id: Option<VerificationId>,
         record: &str,
-    ) -> Result<Option<Canceled>> {
-        retrying(|| self.cancel_once(now, project, modes, id, record)).await
+    ) -> Result<Option<Closed>> {
+        retrying(|| self.close_once(now, project, modes, id, record, ByHand::Cancel)).await
     }
 
-    async fn cancel_once(
+    /// Closes a verification as verified because the caller has checked the code itself.
+    ///
+    /// # Errors
+    /// When nothing could be written.
+    pub async fn approve(
+        &self,
+        now: Timestamp,
+        project: ProjectId,
+        modes: &'static [Mode],
+        id: VerificationId,
+    ) -> Result<Option<Closed>> {
+        retrying(|| self.close_once(now, project, modes, Some(id), "", ByHand::Approve)).await
+    }
+
+    async fn close_once(
         &self,
         now: Timestamp,
         project: ProjectId,
         modes: &'static [Mode],
         id: Option<VerificationId>,
         record: &str,
-    ) -> Result<Option<Canceled>> {
+        how: ByHand,
+    ) -> Result<Option<Closed>> {
         let mut tx = self.backend.begin().await?;
         let by_id = tx.read_verifications(id.as_slice()).await?.into_values().next();
         let by_id = by_id.filter(|found| found.project == project && modes.contains(&found.mode));
@@ -212,10 +229,23 @@ impl Store {
             return Ok(None);
         };
         let dispatches = tx.lock_dispatches_of(&[verification.id]).await?.remove(&verification.id);
-        let (answer, changes) = cancel::decide(now, &verification, &dispatches.unwrap_or_default());
+        let (answer, changes) = cancel::decide(now, &verification, &dispatches.unwrap_or_default(), how);
         tx.write(&changes).await?;
         tx.commit().await?;
         Ok(Some(answer))
+    }
+
+    /// The verification that a target stands for: the newest open one, else the newest closed one of the last day.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn newest(&self, now: Timestamp, wanted: &Wanted<'_>) -> Result<Option<VerificationId>> {
+        let mut tx = self.backend.begin().await?;
+        let targets = unique(wanted.target.all().map(|target| (wanted.project, target)));
+        let open_targets = tx.read_open_targets(&targets).await?;
+        let ids = unique(open_targets.iter().map(|row| row.verification));
+        let verifications = tx.read_verifications(&ids).await?;
+        Ok(guess::newest(now, wanted, &open_targets, &verifications))
     }
 
     /// Makes a dispatch due now because an operator says so.
@@ -224,14 +254,15 @@ impl Store {
     /// When nothing could be written.
     pub async fn retry(&self, now: Timestamp, id: DispatchId) -> Result<std::result::Result<(), NotRetried>> {
         let mut tx = self.backend.begin().await?;
-        let Some(dispatch) = tx.lock_dispatches(&[id]).await?.remove(&id) else { return Ok(Err(NotRetried::Unknown)) };
+        let chains = finding::lock_chains(tx.as_mut(), &[id.verification]).await?;
+        let Some(dispatch) = chains.get(&id) else { return Ok(Err(NotRetried::Unknown)) };
         let Some(verification) = tx.read_verifications(&[id.verification]).await?.remove(&id.verification) else {
             return Ok(Err(NotRetried::Unknown));
         };
         let Some(counters) = tx.lock_projects(&[dispatch.project]).await?.remove(&dispatch.project) else {
             return Ok(Err(NotRetried::Unknown));
         };
-        match retry::decide(now, &dispatch, &verification, counters) {
+        match retry::decide(now, dispatch, &chains, &verification, counters) {
             Ok(changes) => {
                 tx.write(&changes).await?;
                 tx.commit().await?;
@@ -257,60 +288,16 @@ impl Store {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        let ids = unique(due.iter().map(|(due, _)| due.dispatch.verification));
-        let verifications = tx.read_verifications(&ids).await?;
-        let (jobs, changes) = relay::decide(now, &relay::Found { due, verifications }, room as usize, dice);
+        let found = finding::for_relay(tx.as_mut(), now, due).await?;
+        let (jobs, changes) = relay::decide(now, found, room as usize, dice);
         tx.write(&changes).await?;
         tx.commit().await?;
         Ok(jobs)
     }
 }
 
-async fn find_for_accept(tx: &mut dyn Tx, batch: &[Accept]) -> Result<accept::Found> {
-    let limits = || batch.iter().flat_map(|request| &request.limits).map(|limit| &limit.key);
-    let mut found = accept::Found::default();
-    // Under every root key: while roots change, two processes may disagree on which is the newest.
-    let keys = unique(limits().flat_map(Indexes::all));
-    if !keys.is_empty() {
-        found.limits = tx.lock_limits(&keys).await?;
-    }
-    let keys = unique(batch.iter().flat_map(Accept::idempotency_keys));
-    if !keys.is_empty() {
-        found.remembered = tx.lock_remembered(&keys).await?;
-    }
-    let keys = unique(batch.iter().flat_map(Accept::open_target_keys));
-    found.open_targets = tx.lock_open_targets(&keys).await?;
-    let ids = unique(found.open_targets.values().map(|row| row.verification));
-    if !ids.is_empty() {
-        found.verifications = tx.lock_verifications(&ids).await?;
-        found.dispatches = tx.lock_dispatches_of(&ids).await?;
-    }
-    found.projects = tx.lock_projects(&unique(batch.iter().map(Accept::project))).await?;
-    Ok(found)
-}
-
-async fn find_for_guess(tx: &mut dyn Tx, batch: &[Guess]) -> Result<guess::Found> {
-    let targets = batch.iter().flat_map(|guess| guess.target.all().map(|target| (guess.project, target)));
-    let open_targets = tx.read_open_targets(&unique(targets)).await?;
-    let by_id = batch.iter().filter_map(|guess| guess.by_id.map(|(id, _)| id));
-    let ids = unique(by_id.chain(open_targets.iter().map(|row| row.verification)));
-    let verifications = if ids.is_empty() { Default::default() } else { tx.read_verifications(&ids).await? };
-    let limits = batch.iter().flat_map(|guess| &guess.limits).flat_map(|limit| limit.key.all());
-    let limits = unique(limits);
-    let limits = if limits.is_empty() { Default::default() } else { tx.read_limits(&limits).await? };
-    Ok(guess::Found { open_targets, verifications, limits })
-}
-
 async fn receive(tx: &mut dyn Tx, batch: &[Receipt]) -> Result<Vec<Received>> {
-    let ids = unique(batch.iter().map(|receipt| (receipt.provider.clone(), receipt.message_id.clone())));
-    let message_ids = tx.read_message_ids(&ids).await?;
-    let named = batch.iter().filter_map(|receipt| receipt.attempt);
-    let dispatches = unique(named.chain(message_ids.values().copied()).map(|id| id.dispatch));
-    let mut found = receipt::Found { message_ids, ..receipt::Found::default() };
-    if !dispatches.is_empty() {
-        found.dispatches = tx.lock_dispatches(&dispatches).await?;
-        found.attempts = tx.read_attempts(&dispatches).await?;
-    }
+    let found = finding::for_receipts(tx, batch).await?;
     let (answers, changes) = receipt::decide(found, batch);
     tx.write(&changes).await?;
     Ok(answers)
@@ -325,13 +312,4 @@ async fn retrying<T, F: Future<Output = Result<T>>>(run: impl Fn() -> F) -> Resu
             other => return other,
         }
     }
-}
-
-fn unique<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
-    items.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
-    items.sort_unstable();
-    items
 }

@@ -1,11 +1,14 @@
 //! The store: what must be kept. `Store` has the hot operations, each set-based and in one transaction; the rest is
 //! small traits by concern, which each backend implements beside the other.
 
+pub mod carried;
 mod error;
+mod finding;
 mod ledger;
 pub mod postgres;
 pub mod projects;
 pub mod records;
+pub mod sessions;
 pub mod sqlite;
 pub mod upkeep;
 
@@ -30,7 +33,9 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// A database that otpd can keep its rows in.
 #[async_trait]
-pub trait Backend: projects::Projects + records::Records + upkeep::Upkeep + Debug + Send + Sync {
+pub trait Backend:
+    carried::Carriers + projects::Projects + records::Records + sessions::Sessions + upkeep::Upkeep + Debug + Send + Sync
+{
     /// Begins a transaction that may write.
     async fn begin(&self) -> Result<Box<dyn Tx>>;
 }
@@ -82,6 +87,10 @@ pub trait Tx: Send {
     async fn lock_dispatches_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<VerificationId, Vec<Dispatch>>>;
 
     async fn lock_dispatches(&mut self, ids: &[DispatchId]) -> Result<HashMap<DispatchId, Dispatch>>;
+
+    /// All dispatches of these verifications: those that wait are locked, but for what is locked elsewhere, which is left
+    /// out; the others are read.
+    async fn lock_waiting_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<DispatchId, Dispatch>>;
 
     /// Due rows and their dispatches, of those longest due the earliest deadline first, passing over dispatches that are
     /// locked elsewhere.

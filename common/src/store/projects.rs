@@ -31,6 +31,8 @@ pub struct ApiKey {
     pub id: Uuid,
     pub project: ProjectId,
     pub mode: Mode,
+    /// It may bring codes of its caller's own.
+    pub own_codes: bool,
     /// The part of the key that finds it; no secret.
     pub prefix: String,
     pub hash: [u8; 32],

@@ -36,7 +36,8 @@ pub trait Upkeep {
     async fn backlog(&self, now: Timestamp) -> Result<Backlog>;
     /// Erases the sealed codes of verifications opened in `from..until` whose life is over.
     async fn erase_codes(&self, from: VerificationId, until: VerificationId) -> Result<u64>;
-    /// Deletes used-up limits, old pointers, replies, message ids, sandbox messages and receipts, in small steps.
+    /// Deletes used-up limits, old pointers, replies, message ids, sandbox messages, receipts and sessions, in small
+    /// steps.
     async fn sweep(&self, now: Timestamp) -> Result<u64>;
     /// PostgreSQL: makes the partitions of the days ahead and drops those older than every project's retention.
     /// SQLite: deletes those rows.

@@ -54,7 +54,7 @@ async fn a_message_that_arrived_at_once_is_delivered(world: World) {
     let id = world.send(T0, ANN).await;
     let held = world.claimed(T0, id, 1).await;
     let outcome = Ok(Handed { message_id: None, delivered: true });
-    let call = Call { provider: "sandbox".to_owned(), started: T0, finished: at(1), outcome };
+    let call = Call { provider: "sandbox".to_owned(), chosen: String::new(), started: T0, finished: at(1), outcome };
     world.finish(at(1), Finish { attempt: held, call: Some(call), next: Next::Done }).await;
     let dispatch = world.dispatch(id).await;
     assert_eq!((dispatch.status, dispatch.delivered), (DispatchStatus::Delivered, Some(at(1))));

@@ -41,7 +41,7 @@ fn refused(verdict: &Verdict) -> Option<Reason> {
 async fn the_right_code_verifies_closes_and_erases(world: World) {
     let id = world.sent(T0, ANN, "m1").await.verification;
     let verdict = world.verify_one(at(9), world.guess(ANN, CODE)).await;
-    let Verdict::Verified { verification, at: when } = verdict else { panic!("{verdict:?}") };
+    let Verdict::Verified { verification, at: when, .. } = verdict else { panic!("{verdict:?}") };
     assert_eq!((verification.id, when), (id, at(9)));
     assert_eq!(*verification, world.verification(id).await);
     assert_eq!((verification.state, verification.closed), (State::Verified, Some(at(9))));

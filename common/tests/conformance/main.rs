@@ -4,20 +4,28 @@
 
 mod accept;
 mod cancel;
+mod carried;
+mod chain;
+mod chain_ends;
+mod chain_moved_on;
 mod claim;
 mod finish;
 mod guess;
 mod guess_lookup;
 mod idempotency;
+mod origins;
 mod projects;
 mod receipts;
 mod records;
 mod relay;
 mod retry;
+mod sessions;
 mod sqlite_file;
 mod stats;
 mod stores;
+mod subjects;
 mod sweep;
+mod tenancy;
 mod upkeep;
 mod world;
 

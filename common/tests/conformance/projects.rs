@@ -54,16 +54,16 @@ async fn projects_are_listed_oldest_first(world: World) {
 }
 
 async fn a_key_is_found_by_its_prefix(world: World) {
-    let (_, key) = new_key(world.id(), Mode::Sandbox, T0);
+    let (_, key) = new_key(world.id(), Mode::Sandbox, true, T0);
     world.store.create_key(&key).await.expect("created");
     let (found, project) = world.store.find_key(&key.prefix).await.expect("found").expect("a key");
-    assert_eq!((found.id, found.hash, found.mode), (key.id, key.hash, Mode::Sandbox));
+    assert_eq!((found.id, found.hash, found.mode, found.own_codes), (key.id, key.hash, Mode::Sandbox, true));
     assert_eq!((found.created, found.revoked, project.id), (T0, None, world.id()));
     assert!(world.store.find_key("nothing").await.expect("an answer").is_none());
 }
 
 async fn a_key_is_revoked_once(world: World) {
-    let (_, key) = new_key(world.id(), Mode::Live, T0);
+    let (_, key) = new_key(world.id(), Mode::Live, false, T0);
     world.store.create_key(&key).await.expect("created");
     assert!(world.store.revoke_key(&key.prefix, at(1)).await.expect("revoked"));
     assert!(!world.store.revoke_key(&key.prefix, at(2)).await.expect("an answer"));
@@ -74,8 +74,8 @@ async fn a_key_is_revoked_once(world: World) {
 }
 
 async fn a_prefix_belongs_to_one_key(world: World) {
-    let (_, key) = new_key(world.id(), Mode::Live, T0);
-    let (_, mut same) = new_key(world.id(), Mode::Live, T0);
+    let (_, key) = new_key(world.id(), Mode::Live, false, T0);
+    let (_, mut same) = new_key(world.id(), Mode::Live, false, T0);
     same.prefix.clone_from(&key.prefix);
     world.store.create_key(&key).await.expect("created");
     let refused = world.store.create_key(&same).await;

@@ -1,7 +1,8 @@
 //! Receipts: late, early, repeated and unknown ones do no harm.
 
 use common::otp::changes::{Changes, MessageId};
-use common::otp::finish::Next;
+use common::otp::finish::{Finished, Next};
+use common::otp::ids::AttemptId;
 use common::otp::provider_error::Cause;
 use common::otp::receipt::Received;
 use common::otp::rows::{Charge, Receipt};
@@ -17,6 +18,9 @@ crate::scenarios! {
     receipts_of_one_message_in_one_batch_are_all_applied,
     a_receipt_that_names_its_attempt_needs_no_message_id,
     a_receipt_faster_than_the_providers_reply_stands,
+    a_receipt_stands_in_for_a_worker_that_is_gone,
+    a_receipt_of_another_provider_leaves_an_attempt_alone,
+    a_receipt_of_another_provider_does_not_stop_a_failover,
     a_receipt_of_an_unknown_message_is_parked,
     a_parked_receipt_is_joined_when_its_message_is_known,
     a_receipt_parked_too_long_is_not_joined,
@@ -91,7 +95,8 @@ async fn a_receipt_faster_than_the_providers_reply_stands(world: World) {
     let id = world.send(T0, ANN).await;
     let held = world.claimed(T0, id, 1).await;
     let early = Receipt { attempt: Some(held), ..receipt(at(1), "m1", ReceiptStatus::Sent) };
-    assert!(matches!(world.receive(early).await, Received::Applied { moved: true, .. }));
+    assert_eq!(world.receive(early).await, Received::Parked, "who was asked is not known yet");
+    assert_eq!(world.dispatch(id).await.status, DispatchStatus::Sending);
     world.finish(at(10), failed(at(10), held, Cause::Ambiguous, Next::Failover { lease: LEASE })).await;
     let dispatch = world.dispatch(id).await;
     assert_eq!((dispatch.status, dispatch.attempt, dispatch.lease), (DispatchStatus::Sent, 1, None));
@@ -99,6 +104,50 @@ async fn a_receipt_faster_than_the_providers_reply_stands(world: World) {
     world.receive(receipt(at(12), "m1", ReceiptStatus::Delivered)).await;
     assert_eq!(world.dispatch(id).await.status, DispatchStatus::Delivered);
     assert_eq!((world.timeline(id.verification).await.attempts.len(), world.tokens_used().await), (1, 1));
+}
+
+async fn a_receipt_stands_in_for_a_worker_that_is_gone(world: World) {
+    let id = world.send(T0, ANN).await;
+    let held = world.claimed(T0, id, 1).await;
+    let early = Receipt { attempt: Some(held), ..receipt(at(1), "m1", ReceiptStatus::Delivered) };
+    world.receive(early.clone()).await;
+    assert_eq!(world.relay(at(20), 10).await, [], "it is not sent again");
+    let dispatch = world.dispatch(id).await;
+    assert_eq!((dispatch.status, dispatch.provider.as_deref()), (DispatchStatus::Delivered, Some("acme")));
+    assert_eq!((world.due().await, world.tokens_used().await), (vec![], 1));
+    assert_eq!(world.store.join_receipts(T0, 10).await.expect("joined"), 1);
+    assert_eq!(world.timeline(id.verification).await.receipts, [Receipt { attempt: Some(held), ..early }]);
+}
+
+/// What a provider says that was not asked.
+fn foreign(seconds: u64, held: AttemptId) -> Receipt {
+    let receipt = receipt(at(seconds), "m9", ReceiptStatus::Delivered);
+    Receipt { attempt: Some(held), provider: "other".to_owned(), ..receipt }
+}
+
+async fn a_receipt_of_another_provider_leaves_an_attempt_alone(world: World) {
+    let id = world.sent(T0, ANN, "m1").await;
+    let before = world.dispatch(id).await;
+    assert_eq!(world.receive(foreign(5, attempt(id, 1))).await, Received::Parked);
+    assert_eq!(world.dispatch(id).await, before);
+    let attempts = world.timeline(id.verification).await.attempts;
+    assert_eq!((attempts[0].status, attempts[0].provider.as_deref()), (AttemptStatus::Sent, Some("acme")));
+}
+
+async fn a_receipt_of_another_provider_does_not_stop_a_failover(world: World) {
+    let id = world.send(T0, ANN).await;
+    let held = world.claimed(T0, id, 1).await;
+    world.receive(foreign(1, held)).await;
+    let failed = failed(at(2), held, Cause::Unavailable, Next::Failover { lease: LEASE });
+    assert!(matches!(world.finish(at(2), failed).await, Finished::Current { next: Some(_), .. }));
+    let attempts = world.timeline(id.verification).await.attempts;
+    assert_eq!((attempts[0].status, attempts[0].provider.as_deref()), (AttemptStatus::Failed, Some("acme")));
+    // Who has failed already in this pass is not asked again, whatever it says.
+    let late = Receipt { attempt: Some(attempt(id, 2)), ..receipt(at(3), "m2", ReceiptStatus::Delivered) };
+    world.receive(late).await;
+    assert_eq!(world.timeline(id.verification).await.attempts.len(), 1);
+    assert_eq!(world.store.join_receipts(T0, 10).await.expect("joined"), 1, "what is left is looked at, and left");
+    assert_eq!(world.dispatch(id).await.status, DispatchStatus::Sending);
 }
 
 async fn a_receipt_of_an_unknown_message_is_parked(world: World) {

@@ -101,8 +101,17 @@ impl World {
             state: State::Open,
             closed: None,
             session: false,
+            own_code: false,
         };
-        Request(Accept { settings, target: self.indexes(target), limits: vec![], idempotency: None, candidate })
+        Request(Accept {
+            settings,
+            target: self.indexes(target),
+            subject: None,
+            limits: vec![],
+            idempotency: None,
+            candidate,
+            fallbacks: vec![],
+        })
     }
 
     pub(crate) fn indexes(&self, target: &str) -> Indexes {
@@ -157,6 +166,7 @@ impl World {
             record: None,
             by_id: None,
             code: Code::parse(code).expect("a code"),
+            erase: false,
             limits: vec![],
         }
     }
@@ -309,7 +319,13 @@ pub(crate) fn hourly(name: LimitName, key: u8, burst: u32) -> Limit {
 }
 
 fn call(now: Timestamp, outcome: Result<Handed, Failure>) -> Option<Call> {
-    Some(Call { provider: "acme".to_owned(), started: now, finished: now, outcome })
+    Some(Call {
+        provider: "acme".to_owned(),
+        chosen: "the only provider".to_owned(),
+        started: now,
+        finished: now,
+        outcome,
+    })
 }
 
 /// The provider `acme` took the message.

@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the server is named in the environment, and every task is waited for")]
 
+mod chains;
 mod concurrency;
 mod connections;
 mod database;

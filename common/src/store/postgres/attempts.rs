@@ -27,6 +27,7 @@ fn attempt(row: &PgRow) -> Result<Attempt> {
         cause: row.take()?,
         detail: row.take()?,
         message_id: row.take()?,
+        chosen: row.take()?,
     })
 }
 
@@ -37,10 +38,14 @@ pub(super) async fn of_dispatches(
     let (first, last) = range(dispatches.iter().map(|id| id.verification));
     let rows = query(
         "select a.verification_id, a.dispatch_n, a.n, a.provider, a.started_at, a.finished_at, a.status, a.cause,
-                a.detail, a.message_id
+                a.detail, a.message_id, a.chosen
          from unnest($1::uuid[], $2::smallint[]) as wanted (verification_id, dispatch_n)
-         join attempts a on a.verification_id = wanted.verification_id and a.dispatch_n = wanted.dispatch_n
-         where a.verification_id between $3 and $4",
+         cross join lateral (
+             select * from attempts a
+             where a.verification_id = wanted.verification_id and a.dispatch_n = wanted.dispatch_n
+               and a.verification_id between $3 and $4
+             offset 0
+         ) a",
     )
     .bind(dispatches.iter().map(|id| id.verification.as_uuid()).collect::<Vec<_>>())
     .bind(dispatches.iter().map(|id| id.n).collect::<Vec<_>>())
@@ -54,7 +59,8 @@ pub(super) async fn of_dispatches(
 /// All attempts of a verification, in order.
 pub(super) async fn of_verification(connection: &mut PgConnection, id: VerificationId) -> Result<Vec<Attempt>> {
     let rows = query(
-        "select verification_id, dispatch_n, n, provider, started_at, finished_at, status, cause, detail, message_id
+        "select verification_id, dispatch_n, n, provider, started_at, finished_at, status, cause, detail, message_id,
+                chosen
          from attempts
          where verification_id = $1
          order by dispatch_n, n",
@@ -72,14 +78,15 @@ pub(super) async fn write(connection: &mut PgConnection, rows: &BTreeMap<Attempt
     let rows: Vec<&Attempt> = rows.values().collect();
     query(
         "insert into attempts
-             (verification_id, dispatch_n, n, provider, started_at, finished_at, status, cause, detail, message_id)
+             (verification_id, dispatch_n, n, provider, started_at, finished_at, status, cause, detail, message_id,
+              chosen)
          select * from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::text[], $5::bigint[], $6::bigint[],
-                              $7::smallint[], $8::text[], $9::text[], $10::text[]) as new
+                              $7::smallint[], $8::text[], $9::text[], $10::text[], $11::text[]) as new
          order by 1, 2, 3
          on conflict (verification_id, dispatch_n, n) do update
          set provider = excluded.provider, started_at = excluded.started_at, finished_at = excluded.finished_at,
              status = excluded.status, cause = excluded.cause, detail = excluded.detail,
-             message_id = excluded.message_id",
+             message_id = excluded.message_id, chosen = excluded.chosen",
     )
     .bind(column(&rows, |row| row.id.dispatch.verification.as_uuid()))
     .bind(column(&rows, |row| row.id.dispatch.n))
@@ -91,6 +98,7 @@ pub(super) async fn write(connection: &mut PgConnection, rows: &BTreeMap<Attempt
     .bind(column(&rows, |row| row.cause.as_deref()))
     .bind(column(&rows, |row| row.detail.as_deref()))
     .bind(column(&rows, |row| row.message_id.as_deref()))
+    .bind(column(&rows, |row| row.chosen.as_deref()))
     .execute(connection)
     .await?;
     Ok(())

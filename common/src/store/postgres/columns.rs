@@ -43,6 +43,11 @@ impl<'r> Columns<'r> {
         read(code).ok_or_else(|| self.unfit(&format!("has the unknown code {code}")))
     }
 
+    pub(super) fn code_if_any<T>(&mut self, read: impl Fn(i16) -> Option<T>) -> Result<Option<T>> {
+        let Some(code) = self.take()? else { return Ok(None) };
+        read(code).map(Some).ok_or_else(|| self.unfit(&format!("has the unknown code {code}")))
+    }
+
     pub(super) fn mode(&mut self) -> Result<Mode> {
         Ok(Mode::from_code(self.take()?))
     }

@@ -1,12 +1,15 @@
 //! The table `dispatches`, partitioned like the verifications they belong to.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, query};
+use uuid::Uuid;
 
 use super::columns::{Columns, column, ms, range};
+use crate::otp::chain::{Fallback, Fired, OwnTarget};
 use crate::otp::channel::Channel;
 use crate::otp::ids::{DispatchId, VerificationId};
 use crate::otp::rows::{Charge, Dispatch};
@@ -18,7 +21,7 @@ macro_rules! dispatch_columns {
     () => {
         "d.verification_id, d.n, d.project_id, d.mode, d.channel, d.newest, d.status, d.attempt, d.lease_until,
          d.first_attempt_at, d.pass, d.tried, d.ambiguous, d.provider, d.reason, d.charge, d.created_at, d.sent_at,
-         d.delivered_at"
+         d.delivered_at, d.target, d.target_of, d.country, d.chain, d.after_s, d.fires_at, d.fired_by"
     };
 }
 pub(super) use dispatch_columns;
@@ -43,19 +46,49 @@ pub(super) fn read_columns(row: &mut Columns<'_>) -> Result<Dispatch> {
         created: row.time()?,
         sent: row.time_if_any()?,
         delivered: row.time_if_any()?,
+        target: own_target(row)?,
+        fallback: fallback(row)?,
     })
 }
 
+fn own_target(row: &mut Columns<'_>) -> Result<Option<OwnTarget>> {
+    let (sealed, sealed_as, country) = (row.sealed_if_any()?, row.take::<Option<Uuid>>()?, row.take()?);
+    let sealed = sealed.zip(sealed_as.map(VerificationId::from_uuid));
+    Ok(sealed.map(|(sealed, sealed_as)| OwnTarget { sealed, sealed_as, country }))
+}
+
+fn fallback(row: &mut Columns<'_>) -> Result<Option<Fallback>> {
+    let (first, after_s): (Option<i16>, Option<i16>) = (row.take()?, row.take()?);
+    let (at, fired) = (row.time_if_any()?, row.code_if_any(Fired::from_code)?);
+    let of = |((first, after_s), at)| Fallback { first, after: seconds(after_s), at, fired };
+    Ok(first.zip(after_s).zip(at).map(of))
+}
+
+fn seconds(count: i16) -> Duration {
+    Duration::from_secs(u64::try_from(count).unwrap_or(0))
+}
+
+fn fired_by(row: &Dispatch) -> Option<i16> {
+    row.fallback.and_then(|fallback| fallback.fired).map(Fired::code)
+}
+
+fn after_s(row: &Dispatch) -> Option<i16> {
+    row.fallback.map(|fallback| i16::try_from(fallback.after.as_secs()).unwrap_or(i16::MAX))
+}
+
 pub(super) async fn lock(connection: &mut PgConnection, ids: &[DispatchId]) -> Result<HashMap<DispatchId, Dispatch>> {
+    debug_assert!(ids.is_sorted(), "locks are taken in one order");
     let (first, last) = range(ids.iter().map(|id| id.verification));
     let rows = query(concat!(
         "select ",
         dispatch_columns!(),
         " from unnest($1::uuid[], $2::smallint[]) as wanted (verification_id, n)
-         join dispatches d on d.verification_id = wanted.verification_id and d.n = wanted.n
-         where d.verification_id between $3 and $4
-         order by d.verification_id, d.n
-         for no key update of d"
+         cross join lateral (
+             select * from dispatches d
+             where d.verification_id = wanted.verification_id and d.n = wanted.n
+               and d.verification_id between $3 and $4
+             for no key update
+         ) d"
     ))
     .bind(ids.iter().map(|id| id.verification.as_uuid()).collect::<Vec<_>>())
     .bind(ids.iter().map(|id| id.n).collect::<Vec<_>>())
@@ -66,20 +99,65 @@ pub(super) async fn lock(connection: &mut PgConnection, ids: &[DispatchId]) -> R
     rows.iter().map(|row| read_columns(&mut Columns::of(row)).map(|found| (found.id, found))).collect()
 }
 
+/// All dispatches of these verifications. Of those that wait only the ones that could be locked at once.
+pub(super) async fn lock_waiting_of(
+    connection: &mut PgConnection,
+    ids: &[VerificationId],
+) -> Result<HashMap<DispatchId, Dispatch>> {
+    debug_assert!(ids.is_sorted(), "locks are taken in one order");
+    let (first, last) = range(ids.iter().copied());
+    let rows = query(concat!(
+        "with waiting as (
+             select d.*
+             from unnest($1::uuid[]) as wanted (verification_id)
+             cross join lateral (
+                 select * from dispatches d
+                 where d.verification_id = wanted.verification_id and d.status = $4
+                   and d.verification_id between $2 and $3
+                 order by d.n
+                 for no key update skip locked
+             ) d
+         )
+         select ",
+        dispatch_columns!(),
+        " from waiting d
+         union all
+         select ",
+        dispatch_columns!(),
+        " from unnest($1::uuid[]) as wanted (verification_id)
+         cross join lateral (
+             select * from dispatches d
+             where d.verification_id = wanted.verification_id and d.status <> $4
+               and d.verification_id between $2 and $3
+             offset 0
+         ) d"
+    ))
+    .bind(ids.iter().map(VerificationId::as_uuid).collect::<Vec<_>>())
+    .bind(first)
+    .bind(last)
+    .bind(DispatchStatus::Waiting.code())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| read_columns(&mut Columns::of(row)).map(|found| (found.id, found))).collect()
+}
+
 /// All dispatches of these verifications, each list in order.
 pub(super) async fn lock_of(
     connection: &mut PgConnection,
     ids: &[VerificationId],
 ) -> Result<HashMap<VerificationId, Vec<Dispatch>>> {
+    debug_assert!(ids.is_sorted(), "locks are taken in one order");
     let (first, last) = range(ids.iter().copied());
     let rows = query(concat!(
         "select ",
         dispatch_columns!(),
         " from unnest($1::uuid[]) as wanted (verification_id)
-         join dispatches d on d.verification_id = wanted.verification_id
-         where d.verification_id between $2 and $3
-         order by d.verification_id, d.n
-         for no key update of d"
+         cross join lateral (
+             select * from dispatches d
+             where d.verification_id = wanted.verification_id and d.verification_id between $2 and $3
+             order by d.n
+             for no key update
+         ) d"
     ))
     .bind(ids.iter().map(VerificationId::as_uuid).collect::<Vec<_>>())
     .bind(first)
@@ -164,11 +242,13 @@ pub(super) async fn insert(connection: &mut PgConnection, rows: &BTreeMap<Dispat
     query(
         "insert into dispatches
              (verification_id, n, project_id, mode, channel, newest, status, attempt, lease_until, first_attempt_at,
-              pass, tried, ambiguous, provider, reason, charge, created_at, sent_at, delivered_at)
+              pass, tried, ambiguous, provider, reason, charge, created_at, sent_at, delivered_at, target, target_of,
+              country, chain, after_s, fires_at, fired_by)
          select * from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::smallint[], $5::smallint[], $6::boolean[],
                               $7::smallint[], $8::smallint[], $9::bigint[], $10::bigint[], $11::smallint[],
                               $12::text[], $13::smallint[], $14::text[], $15::text[], $16::smallint[], $17::bigint[],
-                              $18::bigint[], $19::bigint[])",
+                              $18::bigint[], $19::bigint[], $20::bytea[], $21::uuid[], $22::text[], $23::smallint[],
+                              $24::smallint[], $25::bigint[], $26::smallint[])",
     )
     .bind(column(&rows, |row| row.id.verification.as_uuid()))
     .bind(column(&rows, |row| row.id.n))
@@ -189,6 +269,13 @@ pub(super) async fn insert(connection: &mut PgConnection, rows: &BTreeMap<Dispat
     .bind(column(&rows, |row| row.created.as_ms()))
     .bind(column(&rows, |row| ms(row.sent)))
     .bind(column(&rows, |row| ms(row.delivered)))
+    .bind(column(&rows, |row| row.target.as_ref().map(|target| target.sealed.0.as_slice())))
+    .bind(column(&rows, |row| row.target.as_ref().map(|target| target.sealed_as.as_uuid())))
+    .bind(column(&rows, |row| row.target.as_ref().and_then(|target| target.country.as_deref())))
+    .bind(column(&rows, |row| row.fallback.map(|fallback| fallback.first)))
+    .bind(column(&rows, after_s))
+    .bind(column(&rows, |row| ms(row.fallback.map(|fallback| fallback.at))))
+    .bind(column(&rows, fired_by))
     .execute(connection)
     .await?;
     Ok(())
@@ -205,12 +292,12 @@ pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<Dispat
          set newest = new.newest, status = new.status, attempt = new.attempt, lease_until = new.lease_until,
              first_attempt_at = new.first_attempt_at, pass = new.pass, tried = new.tried, ambiguous = new.ambiguous,
              provider = new.provider, reason = new.reason, charge = new.charge, sent_at = new.sent_at,
-             delivered_at = new.delivered_at
+             delivered_at = new.delivered_at, fires_at = new.fires_at, fired_by = new.fired_by
          from unnest($1::uuid[], $2::smallint[], $3::boolean[], $4::smallint[], $5::smallint[], $6::bigint[],
                      $7::bigint[], $8::smallint[], $9::text[], $10::smallint[], $11::text[], $12::text[],
-                     $13::smallint[], $14::bigint[], $15::bigint[])
+                     $13::smallint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::smallint[])
               as new (verification_id, n, newest, status, attempt, lease_until, first_attempt_at, pass, tried,
-                      ambiguous, provider, reason, charge, sent_at, delivered_at)
+                      ambiguous, provider, reason, charge, sent_at, delivered_at, fires_at, fired_by)
          where d.verification_id = new.verification_id and d.n = new.n",
     )
     .bind(column(&rows, |row| row.id.verification.as_uuid()))
@@ -228,6 +315,27 @@ pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<Dispat
     .bind(column(&rows, |row| row.charge.code()))
     .bind(column(&rows, |row| ms(row.sent)))
     .bind(column(&rows, |row| ms(row.delivered)))
+    .bind(column(&rows, |row| ms(row.fallback.map(|fallback| fallback.at))))
+    .bind(column(&rows, fired_by))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets whom dispatches of erased verifications were to.
+pub(super) async fn erase_targets(connection: &mut PgConnection, ids: &[VerificationId]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let (first, last) = range(ids.iter().copied());
+    query(
+        "update dispatches
+         set target = ''
+         where verification_id = any($1::uuid[]) and verification_id between $2 and $3 and target is not null",
+    )
+    .bind(ids.iter().map(VerificationId::as_uuid).collect::<Vec<_>>())
+    .bind(first)
+    .bind(last)
     .execute(connection)
     .await?;
     Ok(())

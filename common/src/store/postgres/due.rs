@@ -15,20 +15,28 @@ use crate::store::Result;
 pub(super) async fn lock(connection: &mut PgConnection, now: Timestamp, limit: u32) -> Result<Vec<(Due, Dispatch)>> {
     // Candidates are the longest due, by their index, however many there are; four times as many as wanted leave some
     // for a relay that runs at the same time. `due` is locked too, and its time asked again, so that a row which
-    // somebody has moved since is dropped.
+    // somebody has moved since is dropped; but only after its dispatch, in a step of its own: locked in one go, those
+    // of partitions come last, and what is then passed over leaves its `due` row locked.
     let rows = query(concat!(
         "with candidates as materialized (
-             select ctid as place, verification_id, n from due where due_at <= $1 order by due_at limit $2 * 4
+             select ctid as place, verification_id, n, deadline from due where due_at <= $1 order by due_at limit $2 * 4
+         ), held as materialized (
+             select c.place, ",
+        dispatch_columns!(),
+        "
+             from candidates c
+             join dispatches d on d.verification_id = c.verification_id and d.n = c.n
+             order by c.deadline, c.verification_id, c.n
+             limit $2
+             for no key update of d skip locked
          )
          select due.due_at, due.deadline, due.published, ",
         dispatch_columns!(),
-        " from candidates c
-         join dispatches d on d.verification_id = c.verification_id and d.n = c.n
-         join due on due.ctid = c.place
+        " from held d
+         join due on due.ctid = d.place
          where due.due_at <= $1
          order by due.deadline, due.verification_id, due.n
-         limit $2
-         for no key update of d, due skip locked"
+         for no key update of due skip locked"
     ))
     .bind(now.as_ms())
     .bind(i64::from(limit))

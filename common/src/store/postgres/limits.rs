@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query};
 
 use super::columns::Columns;
+use crate::otp::limits::Window;
 use crate::otp::rows::{Index, LimitTimes};
 use crate::otp::time::Timestamp;
 use crate::store::Result;
@@ -68,27 +69,35 @@ async fn write(connection: &mut PgConnection, sql: &'static str, rows: &[(Index,
     Ok(written.rows_affected())
 }
 
-/// Moves first windows on by so many events, from wherever they stand.
+/// Moves first windows on by so many events, from wherever they stand; answers whether each still holds them.
 pub(super) async fn add_events(
     connection: &mut PgConnection,
-    events: &BTreeMap<Index, (i64, u32)>,
+    events: &BTreeMap<Index, (Window, u32)>,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<bool> {
     if events.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
-    let moves = events.values().map(|(step, count)| step.saturating_mul(i64::from(*count)));
-    query(
+    let moves = events.values().map(|(window, count)| window.step_ms().saturating_mul(i64::from(*count)));
+    let rows = query(
         "insert into limits (key, time0)
          select key, $3 + moved from unnest($1::bytea[], $2::bigint[]) as new (key, moved) order by key
-         on conflict (key) do update set time0 = greatest(limits.time0, $3) + (excluded.time0 - $3)",
+         on conflict (key) do update set time0 = greatest(limits.time0, $3) + (excluded.time0 - $3)
+         returning key, time0",
     )
     .bind(events.keys().map(Index::as_slice).collect::<Vec<_>>())
     .bind(moves.collect::<Vec<_>>())
     .bind(now.as_ms())
-    .execute(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(())
+    for row in &rows {
+        let mut row = Columns::of(row);
+        let (key, stored) = (row.bytes()?, row.time()?);
+        if events.get(&key).is_some_and(|(window, _)| !window.holds(stored, now)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn slices(keys: &[Index]) -> Vec<&[u8]> {

@@ -1,7 +1,12 @@
 //! The store in PostgreSQL 15 and later. A file a table or concern; each statement is one named function with a
 //! constant text, and whatever takes many rows takes them as arrays (`unnest`). What the rows mean is not here.
+//!
+//! Rows are looked up one key after the other (`cross join lateral`, with `for no key update` or `offset 0`, which keep it
+//! one): as a plain join the planner may read all that lies between the first and the last key instead, which is a
+//! whole day where one of them is old. Locks are taken in the order of the keys, so callers sort them.
 
 mod attempts;
+mod carried;
 mod columns;
 mod dispatches;
 mod due;
@@ -15,6 +20,7 @@ mod projects;
 mod receipts;
 mod records;
 mod schema;
+mod sessions;
 mod stats;
 mod sweep;
 mod tx;
@@ -36,9 +42,17 @@ use super::{Backend, Result, Tx};
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// What every connection is told. Plans are made once for all parameters: the statements are written so that the same
-/// plan (by primary key) is right for each, and planning over all partitions takes longer than running.
-const SESSION: [(&str, &str); 3] =
-    [("idle_in_transaction_session_timeout", "2s"), ("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
+/// plan (by primary key) is right for each, and planning over all partitions takes longer than running. Such a plan is
+/// often made while a table is empty, and outlives that: what is best for an empty table is not to be had.
+const SESSION: [(&str, &str); 7] = [
+    ("idle_in_transaction_session_timeout", "2s"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("jit", "off"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_material", "off"),
+];
 const TIMEOUTS: [(&str, &str); 2] = [("statement_timeout", "5s"), ("lock_timeout", "2s")];
 
 /// How many connections a process holds, and how long a caller waits for one.

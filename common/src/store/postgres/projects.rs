@@ -28,7 +28,7 @@ macro_rules! project_columns {
 /// What [`api_key`] takes, in its order, of a table named `k`.
 macro_rules! key_columns {
     () => {
-        "k.id, k.project_id, k.mode, k.prefix, k.hash, k.created_at, k.revoked_at"
+        "k.id, k.project_id, k.mode, k.own_codes, k.prefix, k.hash, k.created_at, k.revoked_at"
     };
 }
 
@@ -52,6 +52,7 @@ fn api_key(row: &mut Columns<'_>) -> Result<ApiKey> {
         id: row.take()?,
         project: row.project()?,
         mode: row.mode()?,
+        own_codes: row.take()?,
         prefix: row.take()?,
         hash: row.bytes()?,
         created: row.time()?,
@@ -145,12 +146,13 @@ impl Projects for PgBackend {
 
     async fn create_key(&self, key: &ApiKey) -> Result<()> {
         query(
-            "insert into api_keys (id, project_id, mode, prefix, hash, created_at, revoked_at)
-             values ($1, $2, $3, $4, $5, $6, $7)",
+            "insert into api_keys (id, project_id, mode, own_codes, prefix, hash, created_at, revoked_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(key.id)
         .bind(key.project.as_uuid())
         .bind(key.mode.code())
+        .bind(key.own_codes)
         .bind(&key.prefix)
         .bind(key.hash.as_slice())
         .bind(key.created.as_ms())

@@ -46,8 +46,11 @@ pub(super) async fn parked(
         "select ",
         receipt_columns!(),
         " from unnest($1::text[], $2::text[]) as wanted (provider, message_id)
-         join receipts r on r.provider = wanted.provider and r.message_id = wanted.message_id
-         where r.verification_id is null
+         cross join lateral (
+             select * from receipts r
+             where r.provider = wanted.provider and r.message_id = wanted.message_id and r.verification_id is null
+             offset 0
+         ) r
          order by r.received_at, r.id"
     ))
     .bind(ids.iter().map(|(provider, _)| provider.as_str()).collect::<Vec<_>>())

@@ -23,12 +23,12 @@ use crate::store::records::{Count, Page, Record, RecordFilter, Records, SandboxM
 macro_rules! filtered {
     () => {
         " from verifications v
-         join dispatches d on d.verification_id = v.id and d.n = v.sends
+         join dispatches d on d.verification_id = v.id and d.newest
          where v.project_id = $1
            and v.mode = any($2::smallint[])
            and v.id >= $3 and v.id < $4
            and ($5::smallint is null or v.channel = $5)
-           and ($6::boolean is null or (v.state = 1) = $6)
+           and ($6::boolean is null or (v.state = 1) = $6 and v.budget > 0)
            and ($7::smallint is null or d.status = $7)
            and ($8::text is null or v.record_id = $8)"
     };

@@ -23,6 +23,7 @@ pub(super) async fn sweep(connection: &mut PgConnection, now: Timestamp, retenti
     deleted += by_time(connection, OLD_PARKED_RECEIPTS, now - DAY_MS).await?;
     deleted += by_time(connection, OLD_JOINED_RECEIPTS, now - retention * DAY_MS).await?;
     deleted += by_time(connection, LOST_DUE_ROWS, now).await?;
+    deleted += by_time(connection, OLD_SESSIONS, now - DAY_MS).await?;
     Ok(deleted)
 }
 
@@ -58,6 +59,11 @@ const LOST_DUE_ROWS: &str = "
         where due.due_at <= $1
           and not exists (select from dispatches d where d.verification_id = due.verification_id and d.n = due.n)
         limit 1000
+        for update skip locked))";
+
+const OLD_SESSIONS: &str = "
+    delete from sessions where ctid = any(array(
+        select ctid from sessions where expires_at < $1 order by expires_at limit 1000
         for update skip locked))";
 
 // Nothing that hot updates change is indexed, so these two walk their tables page by page, by the rows' addresses.

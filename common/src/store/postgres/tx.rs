@@ -53,15 +53,19 @@ impl PgTx {
         let tx = &mut *self.tx;
         verifications::insert(tx, &changes.new_verifications).await?;
         verifications::update(tx, &changes.verifications).await?;
+        verifications::erase(tx, &changes.erased).await?;
         dispatches::insert(tx, &changes.new_dispatches).await?;
         dispatches::update(tx, &changes.dispatches).await?;
+        dispatches::erase_targets(tx, &changes.erased).await?;
         attempts::write(tx, &changes.attempts).await?;
         due::delete(tx, &changes.done).await?;
         due::write(tx, &changes.due).await?;
         message_ids::insert(tx, &changes.message_ids).await?;
         receipts::write(tx, &changes.receipts).await?;
         // The windows of guesses are no request's to lock first: nobody else holds them across another lock.
-        limits::add_events(tx, &changes.limit_events, changes.now).await?;
+        if !limits::add_events(tx, &changes.limit_events, changes.now).await? {
+            return Err(StoreError::Conflict("other transactions have used a limit up meanwhile".to_owned()));
+        }
         projects::count(tx, &changes.projects).await?;
         stats::add(tx, &changes.stats).await
     }
@@ -160,6 +164,10 @@ impl Tx for PgTx {
 
     async fn lock_dispatches(&mut self, ids: &[DispatchId]) -> Result<HashMap<DispatchId, Dispatch>> {
         answered(dispatches::lock(&mut self.tx, ids)).await
+    }
+
+    async fn lock_waiting_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<DispatchId, Dispatch>> {
+        answered(dispatches::lock_waiting_of(&mut self.tx, ids)).await
     }
 
     async fn lock_due(&mut self, now: Timestamp, limit: u32) -> Result<Vec<(Due, Dispatch)>> {

@@ -17,7 +17,7 @@ macro_rules! verification_columns {
     () => {
         "v.id, v.project_id, v.mode, v.channel, v.country, v.record_id, v.locale, v.target, v.target_tag, v.key_id,
          v.code_hash, v.code, v.guesses, v.budget, v.carried_left, v.carried_until, v.sends, v.expires_at, v.state,
-         v.closed_at, v.session"
+         v.closed_at, v.session, v.own_code"
     };
 }
 pub(super) use verification_columns;
@@ -44,6 +44,7 @@ pub(super) fn read_columns(row: &mut Columns<'_>) -> Result<Verification> {
         state: row.code(State::from_code)?,
         closed: row.time_if_any()?,
         session: row.take()?,
+        own_code: row.take()?,
     })
 }
 
@@ -58,15 +59,15 @@ fn by_id(rows: &[sqlx::postgres::PgRow]) -> Result<ById> {
 }
 
 pub(super) async fn lock(connection: &mut PgConnection, ids: &[VerificationId]) -> Result<ById> {
+    debug_assert!(ids.is_sorted(), "locks are taken in one order");
     let (first, last) = range(ids.iter().copied());
     let rows = query(concat!(
         "select ",
         verification_columns!(),
         " from unnest($1::uuid[]) as wanted (id)
-         join verifications v on v.id = wanted.id
-         where v.id between $2 and $3
-         order by v.id
-         for no key update of v"
+         cross join lateral (
+             select * from verifications v where v.id = wanted.id and v.id between $2 and $3 for no key update
+         ) v"
     ))
     .bind(uuids(ids))
     .bind(first)
@@ -82,8 +83,9 @@ pub(super) async fn read(connection: &mut PgConnection, ids: &[VerificationId]) 
         "select ",
         verification_columns!(),
         " from unnest($1::uuid[]) as wanted (id)
-         join verifications v on v.id = wanted.id
-         where v.id between $2 and $3"
+         cross join lateral (
+             select * from verifications v where v.id = wanted.id and v.id between $2 and $3 offset 0
+         ) v"
     ))
     .bind(uuids(ids))
     .bind(first)
@@ -121,15 +123,15 @@ pub(super) async fn count_guesses(
     wanted: &[(VerificationId, i16)],
     now: Timestamp,
 ) -> Result<ById> {
+    debug_assert!(wanted.is_sorted(), "locks are taken in one order");
     let (first, last) = range(wanted.iter().map(|(id, _)| *id));
     let rows = query(concat!(
         "with locked as (
              select v.*, wanted.guesses as wanted
              from unnest($1::uuid[], $2::smallint[]) as wanted (id, guesses)
-             join verifications v on v.id = wanted.id
-             where v.id between $4 and $5
-             order by v.id
-             for no key update of v
+             cross join lateral (
+                 select * from verifications v where v.id = wanted.id and v.id between $4 and $5 for no key update
+             ) v
          ), counted as (
              update verifications v
              set guesses = v.guesses + least(locked.wanted, greatest(0,
@@ -160,11 +162,13 @@ pub(super) async fn insert(connection: &mut PgConnection, rows: &BTreeMap<Verifi
     query(
         "insert into verifications
              (id, project_id, mode, channel, country, record_id, locale, target, target_tag, key_id, code_hash, code,
-              guesses, budget, carried_left, carried_until, sends, expires_at, state, closed_at, session)
+              guesses, budget, carried_left, carried_until, sends, expires_at, state, closed_at, session,
+              own_code)
          select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::smallint[], $5::text[], $6::text[],
                               $7::text[], $8::bytea[], $9::bytea[], $10::integer[], $11::bytea[], $12::bytea[],
                               $13::smallint[], $14::smallint[], $15::smallint[], $16::bigint[], $17::smallint[],
-                              $18::bigint[], $19::smallint[], $20::bigint[], $21::boolean[])",
+                              $18::bigint[], $19::smallint[], $20::bigint[], $21::boolean[],
+                              $22::boolean[])",
     )
     .bind(column(&rows, |row| row.id.as_uuid()))
     .bind(column(&rows, |row| row.project.as_uuid()))
@@ -187,6 +191,7 @@ pub(super) async fn insert(connection: &mut PgConnection, rows: &BTreeMap<Verifi
     .bind(column(&rows, |row| row.state.code()))
     .bind(column(&rows, |row| ms(row.closed)))
     .bind(column(&rows, |row| row.session))
+    .bind(column(&rows, |row| row.own_code))
     .execute(connection)
     .await?;
     Ok(())
@@ -224,6 +229,27 @@ pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<Verifi
     .bind(column(&rows, |row| row.state.code()))
     .bind(column(&rows, |row| ms(row.closed)))
     .bind(column(&rows, |row| row.session))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Forgets whom rows were to and what their code was; the rest stays for the statistics.
+pub(super) async fn erase(connection: &mut PgConnection, ids: &[VerificationId]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let (first, last) = range(ids.iter().copied());
+    query(
+        "update verifications
+         set target = '', target_tag = $4, code_hash = $5
+         where id = any($1::uuid[]) and id between $2 and $3",
+    )
+    .bind(uuids(ids))
+    .bind(first)
+    .bind(last)
+    .bind([0_u8; 16].as_slice())
+    .bind([0_u8; 32].as_slice())
     .execute(connection)
     .await?;
     Ok(())

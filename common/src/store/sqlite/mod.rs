@@ -1,9 +1,11 @@
 //! SQLite: everything in one file. One connection writes, a transaction at a time, so nothing need be locked; a few
 //! others read. Rows go in as one JSON parameter a statement, which is several times faster than a call a row.
 
+mod carried;
 mod projects;
 mod records;
 mod rows;
+mod sessions;
 mod sweep;
 mod tx;
 mod upkeep;

@@ -49,6 +49,7 @@ struct KeyRow {
     id: Uuid,
     project_id: Uuid,
     mode: i16,
+    own_codes: bool,
     prefix: String,
     hash: Blob,
     created_at: i64,
@@ -63,6 +64,7 @@ impl TryFrom<KeyRow> for ApiKey {
             id: row.id,
             project: ProjectId::from_row(row.project_id),
             mode: Mode::from_code(row.mode),
+            own_codes: row.own_codes,
             prefix: row.prefix,
             hash: row.hash.exactly("api_keys.hash")?,
             created: Timestamp::from_ms(row.created_at),
@@ -83,8 +85,8 @@ const UPDATE_PROJECT: &str = "
      where id = $1";
 
 const CREATE_KEY: &str = "
-    insert into api_keys (id, project_id, mode, prefix, hash, created_at, revoked_at)
-    values ($1, $2, $3, $4, $5, $6, $7)";
+    insert into api_keys (id, project_id, mode, own_codes, prefix, hash, created_at, revoked_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8)";
 
 const REVOKE_KEY: &str = "
     update api_keys
@@ -135,6 +137,7 @@ impl Projects for SqliteBackend {
             .bind(key.id)
             .bind(key.project.as_uuid())
             .bind(key.mode.code())
+            .bind(key.own_codes)
             .bind(&key.prefix)
             .bind(&key.hash[..])
             .bind(key.created.as_ms())

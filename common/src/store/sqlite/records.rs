@@ -66,12 +66,12 @@ macro_rules! matching {
                and id < unhex($1->>'before', '-')
                and mode in (select value from json_each($1, '$.modes'))
                and ($1->>'channel' is null or channel = $1->>'channel')
-               and ($1->>'verified' is null or (state = 1) = ($1->>'verified'))
+               and ($1->>'verified' is null or (state = 1) = ($1->>'verified') and budget > 0)
                and ($1->>'status' is null or exists (
                        select 1
                          from dispatches
                         where verification_id = id
-                          and n = sends
+                          and newest
                           and status = $1->>'status'))",
             $record,
             $end
@@ -98,6 +98,12 @@ const DISPATCHES: &str = "
       from dispatches
      where (verification_id, n) in (select unhex(value->>0, '-'), value->>1 from json_each($1))";
 
+const NEWEST: &str = "
+    select *
+      from dispatches
+     where verification_id in (select unhex(value, '-') from json_each($1))
+       and newest";
+
 const STATS: &str = "
     select dimension, value, sum(count)
       from stats_hourly
@@ -115,7 +121,7 @@ const LIST_DISPATCHES: &str = "
       from (select dispatches.*
               from due
              cross join dispatches using (verification_id, n)
-             where status in (0, 1)
+             where status in (0, 1, 7)
              union all
             select *
               from dispatches indexed by dispatches_unsent
@@ -189,12 +195,12 @@ impl Records for SqliteBackend {
         let rows: Vec<VerificationRow> = query.bind(page.offset).fetch_all(&mut *tx).await?;
         let verifications: Vec<Verification> = rows.into_iter().map(TryFrom::try_from).collect::<Result<_>>()?;
 
-        let keys = verifications.iter().map(|verification| DispatchKey::from(&verification.newest_dispatch()));
-        let rows: Vec<DispatchRow> = fetch(&mut tx, DISPATCHES, &keys.collect::<Vec<_>>()).await?;
-        let keyed = |row| Dispatch::try_from(row).map(|dispatch| (dispatch.id, dispatch));
+        let ids: Vec<_> = verifications.iter().map(|verification| verification.id.as_uuid()).collect();
+        let rows: Vec<DispatchRow> = fetch(&mut tx, NEWEST, &ids).await?;
+        let keyed = |row| Dispatch::try_from(row).map(|dispatch| (dispatch.id.verification, dispatch));
         let mut newest: HashMap<_, _> = rows.into_iter().map(keyed).collect::<Result<_>>()?;
         let with_newest = |verification: Verification| {
-            let dispatch = newest.remove(&verification.newest_dispatch())?;
+            let dispatch = newest.remove(&verification.id)?;
             Some(Record { verification, dispatch })
         };
         Ok(verifications.into_iter().filter_map(with_newest).collect())

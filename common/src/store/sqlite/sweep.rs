@@ -90,6 +90,14 @@ const PARKED_RECEIPTS: Table = Table {
            and received_at < $2",
 };
 
+const SESSIONS: Table = Table {
+    find: "select json_quote(hex(id)) from sessions where expires_at < $1 limit $2",
+    delete: "
+        delete from sessions
+         where id in (select unhex(value) from json_each($1))
+           and expires_at < $2",
+};
+
 // Those that are older than the verification id `$1`, a step of them.
 
 const OLD_RECEIPTS: &str = "
@@ -113,7 +121,8 @@ const OLD_VERIFICATIONS: &str = "
     delete from verifications
      where id in (select id from verifications where id < $1 limit 1000)";
 
-/// Deletes used-up limits, and pointers, replies, message ids, sandbox messages and receipts that are old enough.
+/// Deletes used-up limits, and pointers, replies, message ids, sandbox messages, receipts and sessions that are old
+/// enough.
 pub(super) async fn sweep(store: &SqliteBackend, now: Timestamp) -> Result<u64> {
     let mut gone = 0;
     for (table, before) in [
@@ -123,6 +132,7 @@ pub(super) async fn sweep(store: &SqliteBackend, now: Timestamp) -> Result<u64> 
         (&MESSAGE_IDS, now - MESSAGE_IDS_KEPT),
         (&SANDBOX_MESSAGES, now - DAY),
         (&PARKED_RECEIPTS, now - DAY),
+        (&SESSIONS, now - DAY),
     ] {
         gone += forget(store, table, before).await?;
     }

@@ -233,6 +233,11 @@ impl Tx for SqliteTx {
         self.map::<DispatchRow, _, _>(DISPATCHES, &keys, |row: &Dispatch| row.id).await
     }
 
+    async fn lock_waiting_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<DispatchId, Dispatch>> {
+        let rows: Vec<DispatchRow> = self.fetch(DISPATCHES_OF, &verification_ids(ids)).await?;
+        rows.into_iter().map(|row| Dispatch::try_from(row).map(|dispatch| (dispatch.id, dispatch))).collect()
+    }
+
     async fn lock_due(&mut self, now: Timestamp, limit: u32) -> Result<Vec<(Due, Dispatch)>> {
         let query = sqlx::query_as(DUE).bind(now.as_ms()).bind(limit);
         let rows: Vec<DueJoin> = query.fetch_all(&mut *self.0).await?;

@@ -19,8 +19,10 @@ pub(super) async fn write(to: &mut SqliteConnection, changes: &Changes) -> Resul
     put(to, OPEN_TARGETS, changes.open_targets.values().map(OpenTargetRow::from)).await?;
     put(to, NEW_VERIFICATIONS, changes.new_verifications.values().map(VerificationRow::from)).await?;
     put(to, VERIFICATIONS, changes.verifications.values().map(VerificationRow::from)).await?;
+    put(to, ERASED, changes.erased.iter().map(|id| id.as_uuid())).await?;
     put(to, NEW_DISPATCHES, changes.new_dispatches.values().map(DispatchRow::from)).await?;
     put(to, DISPATCHES, changes.dispatches.values().map(DispatchRow::from)).await?;
+    put(to, ERASED_TARGETS, changes.erased.iter().map(|id| id.as_uuid())).await?;
     put(to, ATTEMPTS, changes.attempts.values().map(AttemptRow::from)).await?;
     put(to, DUE, changes.due.values().map(DueRow::from)).await?;
     put(to, DONE, changes.done.iter().map(DispatchKey::from)).await?;
@@ -97,12 +99,14 @@ const OPEN_TARGETS: &str = "
 const NEW_VERIFICATIONS: &str = "
     insert into verifications
            (id, project_id, mode, channel, country, record_id, locale, target, target_tag, key_id, code_hash, code,
-            guesses, budget, carried_left, carried_until, sends, expires_at, state, closed_at, session)
+            guesses, budget, carried_left, carried_until, sends, expires_at, state, closed_at, session,
+            own_code)
     select unhex(value->>'id', '-'), unhex(value->>'project_id', '-'), value->>'mode', value->>'channel',
            value->>'country', value->>'record_id', value->>'locale', unhex(value->>'target'),
            unhex(value->>'target_tag', '-'), value->>'key_id', unhex(value->>'code_hash'), unhex(value->>'code'),
            value->>'guesses', value->>'budget', value->>'carried_left', value->>'carried_until', value->>'sends',
-           value->>'expires_at', value->>'state', value->>'closed_at', value->>'session'
+           value->>'expires_at', value->>'state', value->>'closed_at', value->>'session',
+           value->>'own_code'
       from jsonb_each($1)";
 
 const VERIFICATIONS: &str = "
@@ -115,14 +119,23 @@ const VERIFICATIONS: &str = "
       from jsonb_each($1) as new
      where verifications.id = unhex(new.value->>'id', '-')";
 
+const ERASED: &str = "
+    update verifications
+       set target = x'', target_tag = zeroblob(16), code_hash = zeroblob(32)
+      from jsonb_each($1) as gone
+     where verifications.id = unhex(gone.value, '-')";
+
 const NEW_DISPATCHES: &str = "
     insert into dispatches
            (verification_id, n, project_id, mode, channel, newest, status, attempt, lease_until, first_attempt_at, pass,
-            tried, ambiguous, provider, reason, charge, created_at, sent_at, delivered_at)
+            tried, ambiguous, provider, reason, charge, created_at, sent_at, delivered_at, target, target_of, country,
+            chain, after_s, fires_at, fired_by)
     select unhex(value->>'verification_id', '-'), value->>'n', unhex(value->>'project_id', '-'), value->>'mode',
            value->>'channel', value->>'newest', value->>'status', value->>'attempt', value->>'lease_until',
            value->>'first_attempt_at', value->>'pass', value->>'tried', value->>'ambiguous', value->>'provider',
-           value->>'reason', value->>'charge', value->>'created_at', value->>'sent_at', value->>'delivered_at'
+           value->>'reason', value->>'charge', value->>'created_at', value->>'sent_at', value->>'delivered_at',
+           unhex(value->>'target'), unhex(value->>'target_of', '-'), value->>'country', value->>'chain',
+           value->>'after_s', value->>'fires_at', value->>'fired_by'
       from jsonb_each($1)";
 
 const DISPATCHES: &str = "
@@ -139,17 +152,26 @@ const DISPATCHES: &str = "
            reason           = new.value->>'reason',
            charge           = new.value->>'charge',
            sent_at          = new.value->>'sent_at',
-           delivered_at     = new.value->>'delivered_at'
+           delivered_at     = new.value->>'delivered_at',
+           fires_at         = new.value->>'fires_at',
+           fired_by         = new.value->>'fired_by'
       from jsonb_each($1) as new
      where verification_id = unhex(new.value->>'verification_id', '-')
        and n = new.value->>'n'";
 
+const ERASED_TARGETS: &str = "
+    update dispatches
+       set target = x''
+     where verification_id in (select unhex(value, '-') from json_each($1))
+       and target is not null";
+
 const ATTEMPTS: &str = "
     insert or replace into attempts
-           (verification_id, dispatch_n, n, provider, started_at, finished_at, status, cause, detail, message_id)
+           (verification_id, dispatch_n, n, provider, started_at, finished_at, status, cause, detail, message_id,
+            chosen)
     select unhex(value->>'verification_id', '-'), value->>'dispatch_n', value->>'n', value->>'provider',
            value->>'started_at', value->>'finished_at', value->>'status', value->>'cause', value->>'detail',
-           value->>'message_id'
+           value->>'message_id', value->>'chosen'
       from jsonb_each($1)";
 
 const DUE: &str = "

@@ -1,10 +1,13 @@
 //! The tables `dispatches` and `due`.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{known, ms, time};
+use super::{Blob, known, ms, time};
+use crate::otp::chain::{Fallback, Fired, OwnTarget};
 use crate::otp::channel::{Channel, Mode};
 use crate::otp::ids::{DispatchId, ProjectId, VerificationId};
 use crate::otp::rows::{Charge, Dispatch, Due};
@@ -44,6 +47,13 @@ pub(in super::super) struct DispatchRow {
     created_at: i64,
     sent_at: Option<i64>,
     delivered_at: Option<i64>,
+    target: Option<Blob>,
+    target_of: Option<Uuid>,
+    country: Option<String>,
+    chain: Option<i16>,
+    after_s: Option<i64>,
+    fires_at: Option<i64>,
+    fired_by: Option<i16>,
 }
 
 impl From<&Dispatch> for DispatchRow {
@@ -68,6 +78,13 @@ impl From<&Dispatch> for DispatchRow {
             created_at: of.created.as_ms(),
             sent_at: ms(of.sent),
             delivered_at: ms(of.delivered),
+            target: of.target.as_ref().map(|target| Blob::from(&target.sealed)),
+            target_of: of.target.as_ref().map(|target| target.sealed_as.as_uuid()),
+            country: of.target.as_ref().and_then(|target| target.country.clone()),
+            chain: of.fallback.map(|fallback| fallback.first),
+            after_s: of.fallback.map(|fallback| i64::try_from(fallback.after.as_secs()).unwrap_or(i64::MAX)),
+            fires_at: ms(of.fallback.map(|fallback| fallback.at)),
+            fired_by: of.fallback.and_then(|fallback| fallback.fired).map(Fired::code),
         }
     }
 }
@@ -76,6 +93,9 @@ impl TryFrom<DispatchRow> for Dispatch {
     type Error = StoreError;
 
     fn try_from(row: DispatchRow) -> Result<Self> {
+        let fallback = row.fallback()?;
+        let sealed = row.target.zip(row.target_of).map(|(sealed, id)| (sealed.into(), VerificationId::from_uuid(id)));
+        let country = row.country;
         Ok(Self {
             id: DispatchId { verification: VerificationId::from_uuid(row.verification_id), n: row.n },
             project: ProjectId::from_row(row.project_id),
@@ -95,7 +115,18 @@ impl TryFrom<DispatchRow> for Dispatch {
             created: Timestamp::from_ms(row.created_at),
             sent: time(row.sent_at),
             delivered: time(row.delivered_at),
+            target: sealed.map(|(sealed, sealed_as)| OwnTarget { sealed, sealed_as, country }),
+            fallback,
         })
+    }
+}
+
+impl DispatchRow {
+    fn fallback(&self) -> Result<Option<Fallback>> {
+        let fired = self.fired_by.map(|code| known(Fired::from_code(code), "dispatches.fired_by")).transpose()?;
+        let after = self.after_s.map(|count| Duration::from_secs(u64::try_from(count).unwrap_or(0)));
+        let of = |((first, after), at)| Fallback { first, after, at, fired };
+        Ok(self.chain.zip(after).zip(time(self.fires_at)).map(of))
     }
 }
 

@@ -28,6 +28,7 @@ pub(in super::super) struct AttemptRow {
     cause: Option<String>,
     detail: Option<String>,
     message_id: Option<String>,
+    chosen: Option<String>,
 }
 
 impl From<&Attempt> for AttemptRow {
@@ -43,6 +44,7 @@ impl From<&Attempt> for AttemptRow {
             cause: of.cause.clone(),
             detail: of.detail.clone(),
             message_id: of.message_id.clone(),
+            chosen: of.chosen.clone(),
         }
     }
 }
@@ -60,6 +62,7 @@ impl TryFrom<AttemptRow> for Attempt {
             cause: row.cause,
             detail: row.detail,
             message_id: row.message_id,
+            chosen: row.chosen,
         })
     }
 }

@@ -9,6 +9,7 @@ use super::{Blob, index, ms};
 use crate::otp::changes::{ProjectChange, StatsKey};
 use crate::otp::channel::Mode;
 use crate::otp::ids::{DispatchId, ProjectId, VerificationId};
+use crate::otp::limits::Window;
 use crate::otp::rows::{IdempotencyKey, Index, LimitTimes, OpenTarget, OpenTargetKey, Remembered};
 use crate::otp::time::Timestamp;
 use crate::store::{Result, StoreError};
@@ -41,9 +42,9 @@ pub(in super::super) struct LimitEventRow {
     added: i64,
 }
 
-impl From<(&Index, &(i64, u32))> for LimitEventRow {
-    fn from((key, (step, events)): (&Index, &(i64, u32))) -> Self {
-        Self { key: index(*key), added: step.saturating_mul(i64::from(*events)) }
+impl From<(&Index, &(Window, u32))> for LimitEventRow {
+    fn from((key, (window, events)): (&Index, &(Window, u32))) -> Self {
+        Self { key: index(*key), added: window.step_ms().saturating_mul(i64::from(*events)) }
     }
 }
 

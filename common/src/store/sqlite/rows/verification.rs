@@ -34,6 +34,7 @@ pub(in super::super) struct VerificationRow {
     state: i16,
     closed_at: Option<i64>,
     session: bool,
+    own_code: bool,
 }
 
 impl From<&Verification> for VerificationRow {
@@ -60,6 +61,7 @@ impl From<&Verification> for VerificationRow {
             state: of.state.code(),
             closed_at: ms(of.closed),
             session: of.session,
+            own_code: of.own_code,
         }
     }
 }
@@ -90,6 +92,7 @@ impl TryFrom<VerificationRow> for Verification {
             state: known(State::from_code(row.state), "verifications.state")?,
             closed: time(row.closed_at),
             session: row.session,
+            own_code: row.own_code,
         })
     }
 }
