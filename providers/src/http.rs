@@ -1,13 +1,18 @@
 //! What all vendors with an HTTP API share: the client, and how its troubles are read. Nothing vendor-specific.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::time::Duration;
 
+use common::clock::Clock;
 use common::otp::finish::Failure;
 use common::otp::provider_error::{Cause, Misconfiguration};
-use reqwest::header::RETRY_AFTER;
+use common::otp::time::Timestamp;
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, Url};
+use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::Message;
 use crate::words::failure;
@@ -30,6 +35,43 @@ pub fn client() -> Result<Client, reqwest::Error> {
         .no_proxy()
         .user_agent(concat!("otpd/", env!("CARGO_PKG_VERSION")))
         .build()
+}
+
+/// What goes by in the exchanges of one check, whatever the vendor's file makes of them.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// What the last reply's `Date` says, and when it came.
+    pub(crate) date: Option<(Timestamp, Instant)>,
+    /// Why the last request that got no reply got none.
+    pub(crate) trouble: Option<Trouble>,
+}
+
+tokio::task_local! {
+    static HEARD: RefCell<Heard>;
+}
+
+/// Runs a check, and tells what was heard during its exchanges.
+pub(crate) async fn overhear<F: Future>(check: F) -> (F::Output, Heard) {
+    let heard = async {
+        let output = check.await;
+        (output, HEARD.with(RefCell::take))
+    };
+    HEARD.scope(RefCell::default(), heard).await
+}
+
+fn hear(result: &Result<Response, Trouble>) {
+    // Outside of a check nobody listens.
+    let _ = HEARD.try_with(|heard| {
+        let mut heard = heard.borrow_mut();
+        match result {
+            Ok(response) => {
+                let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+                let date = date.and_then(Timestamp::parse_http_date);
+                heard.date = date.map(|date| (date, Instant::now())).or(heard.date);
+            }
+            Err(trouble) => heard.trouble = Some(trouble.clone()),
+        }
+    });
 }
 
 /// What a vendor answered.
@@ -68,7 +110,14 @@ impl Trouble {
 
 /// Sends the request and reads the answer. A body that breaks off is no trouble: its status has been said.
 pub(crate) async fn exchange(request: RequestBuilder) -> Result<Reply, Trouble> {
-    let mut response = request.send().await.map_err(trouble)?;
+    exchange_with_headers(request).await.map(|(reply, _)| reply)
+}
+
+/// The same for vendors that say something in headers of their own.
+pub(crate) async fn exchange_with_headers(request: RequestBuilder) -> Result<(Reply, HeaderMap), Trouble> {
+    let sent = request.send().await.map_err(trouble);
+    hear(&sent);
+    let mut response = sent?;
     let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
     let mut body = Vec::new();
     let whole = loop {
@@ -78,13 +127,37 @@ pub(crate) async fn exchange(request: RequestBuilder) -> Result<Reply, Trouble> 
             Ok(Some(_)) | Err(_) => break false,
         }
     };
-    Ok(Reply { status, retry_after, body, whole })
+    Ok((Reply { status, retry_after, body, whole }, std::mem::take(response.headers_mut())))
 }
 
-/// In seconds; the other form, a date, is not used by any vendor here.
+/// A number that some vendors write as text.
+pub(crate) fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+/// Seconds, or a date, which counts from the reply's own (RFC 9110, section 10.2.3).
 fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    let header = |name| response.headers().get(name)?.to_str().ok().map(str::trim);
+    let date = header(DATE).and_then(Timestamp::parse_http_date);
+    wait_of(header(RETRY_AFTER)?, date.unwrap_or_else(|| Clock::default().now()))
+}
+
+fn wait_of(text: &str, now: Timestamp) -> Option<Duration> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // What does not fit is longer than the longest, too.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX).min(LONGEST_RETRY_AFTER)));
+    }
+    let until = Timestamp::parse_http_date(text)?;
+    let seconds = u64::try_from((until.as_ms() - now.as_ms()).div_euclid(1000)).unwrap_or(0);
     Some(Duration::from_secs(seconds.min(LONGEST_RETRY_AFTER)))
+}
+
+/// Whether the words of a trouble say that TLS is what failed. Errors of TLS have no type here.
+pub(crate) fn is_about_tls(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    let signs =
+        ["certificate", "handshake", "fatal alert", "corrupt message", "peer is incompatible", "peer misbehaved"];
+    signs.iter().any(|sign| words.contains(sign))
 }
 
 fn trouble(error: reqwest::Error) -> Trouble {
@@ -133,7 +206,7 @@ mod tests {
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
     async fn get(url: &str) -> Result<Reply, Trouble> {
-        exchange(client().expect("client").get(url).timeout(Duration::from_millis(300))).await
+        exchange(client().expect("client").get(url)).await
     }
 
     #[track_caller]
@@ -159,9 +232,10 @@ mod tests {
     #[tokio::test]
     async fn what_left_without_an_answer_is_ambiguous() {
         let server = MockServer::start().await;
-        let late = ResponseTemplate::new(200).set_delay(Duration::from_secs(2));
+        let late = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
         Mock::given(any()).respond_with(late).mount(&server).await;
-        check(get(&format!("{}/secret", server.uri())).await, &Cause::Ambiguous);
+        let patient = client().expect("client").get(format!("{}/secret", server.uri()));
+        check(exchange(patient.timeout(Duration::from_secs(2))).await, &Cause::Ambiguous);
 
         let listener = TcpListener::bind("127.0.0.1:0").expect("port");
         let url = format!("http://{}/secret", listener.local_addr().expect("address"));
@@ -194,6 +268,33 @@ mod tests {
         });
         let reply = get(&url).await.expect("answer");
         assert_eq!((reply.status, reply.whole), (201, false));
+    }
+
+    #[test]
+    fn a_wait_is_read_in_both_its_forms() {
+        let now = Timestamp::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").expect("a date");
+        for (text, seconds) in [
+            ("7", Some(7)),
+            ("99999999999999999999999", Some(LONGEST_RETRY_AFTER)),
+            ("Sun, 06 Nov 1994 08:50:07 GMT", Some(30)),
+            ("Mon, 07 Nov 1994 08:49:37 GMT", Some(LONGEST_RETRY_AFTER)),
+            ("Sun, 06 Nov 1994 08:49:07 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            assert_eq!(wait_of(text, now), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_date_to_wait_for_counts_from_the_date_of_its_reply() {
+        let server = MockServer::start().await;
+        let busy = ResponseTemplate::new(429)
+            .insert_header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
+            .insert_header("retry-after", "Sun, 06 Nov 1994 08:49:57 GMT");
+        Mock::given(any()).respond_with(busy).mount(&server).await;
+        assert_eq!(get(&server.uri()).await.expect("answer").retry_after, Some(Duration::from_secs(20)));
     }
 
     #[test]

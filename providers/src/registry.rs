@@ -5,16 +5,38 @@ use std::sync::Arc;
 
 use common::clock::Clock;
 use reqwest::Client;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use crate::Provider;
+use crate::facts::Facts;
 use crate::inbox::Inbox;
 use crate::sandbox::ReceiptSink;
 use crate::settings::Settings;
-use crate::{sandbox, smtp, twilio, webhook};
+use crate::{
+    africastalking, eskiz, generic, infobip, mailgun, meta, playmobile, postmark, resend, sandbox, sendgrid, ses, smtp,
+    telnyx, twilio, vonage, webhook,
+};
 
-const KINDS: &[Kind] = &[sandbox::KIND, smtp::KIND, twilio::KIND, webhook::KIND];
+pub(crate) const KINDS: &[Kind] = &[
+    africastalking::KIND,
+    eskiz::KIND,
+    generic::KIND,
+    infobip::KIND,
+    mailgun::KIND,
+    meta::KIND,
+    playmobile::KIND,
+    postmark::KIND,
+    resend::KIND,
+    sandbox::KIND,
+    sendgrid::KIND,
+    ses::KIND,
+    smtp::KIND,
+    telnyx::KIND,
+    twilio::KIND,
+    vonage::KIND,
+    webhook::KIND,
+];
 const LONGEST_NAME: usize = 32;
 
 /// What providers are made with, besides their settings. The one who puts the program together has it.
@@ -31,7 +53,7 @@ pub struct Tools {
 }
 
 /// A provider, or all that is wrong with its settings.
-pub(crate) type Configured = Result<Arc<dyn Provider>, Vec<String>>;
+pub type Configured = Result<Arc<dyn Provider>, Vec<String>>;
 
 /// A kind of provider.
 pub(crate) struct Kind {
@@ -39,8 +61,9 @@ pub(crate) struct Kind {
     pub(crate) configure: fn(Settings<'_>, &Tools) -> Configured,
     /// Which environment variables, by the names that operators know, are which settings.
     pub(crate) environment: &'static [(&'static str, &'static str)],
-    /// The variables that switch it on: all of any of these lists.
+    /// The variables that switch it on: all of any of these lists, or others of `environment` for the same settings.
     pub(crate) switched_on_by: &'static [&'static [&'static str]],
+    pub(crate) facts: Facts,
 }
 
 /// The providers of these settings, a table for each name: `[providers.<name>]`. The sandbox is among them only where
@@ -52,7 +75,7 @@ pub fn build(settings: &BTreeMap<String, Value>, tools: &Tools) -> Result<Vec<Ar
     let mut providers = Vec::new();
     let mut problems = Vec::new();
     for (name, value) in settings {
-        match one(name, value, tools) {
+        match build_one(name, value, tools) {
             Ok(provider) => providers.push(provider),
             Err(found) => problems.extend(found),
         }
@@ -60,7 +83,18 @@ pub fn build(settings: &BTreeMap<String, Value>, tools: &Tools) -> Result<Vec<Ar
     if problems.is_empty() { Ok(providers) } else { Err(problems) }
 }
 
-fn one(name: &str, value: &Value, tools: &Tools) -> Configured {
+/// The kind of a provider with this name and these settings, whether or not there is such a kind.
+#[must_use]
+pub fn kind_of<'a>(name: &'a str, settings: &'a Value) -> &'a str {
+    let kind = settings.get("kind").and_then(Value::as_str).map(str::trim);
+    kind.filter(|kind| !kind.is_empty()).unwrap_or(name)
+}
+
+/// The provider of one table.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn build_one(name: &str, value: &Value, tools: &Tools) -> Configured {
     if !is_name(name) {
         return Err(vec![format!("providers.{name}: a name has 1 to {LONGEST_NAME} of a-z, 0-9, _ and -")]);
     }
@@ -84,20 +118,6 @@ fn is_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(fits)
 }
 
-/// Settings out of environment variables that operators of these vendors have set anyway: enough to switch a provider
-/// on, under the name of its kind.
-#[must_use]
-pub fn from_environment(environment: &BTreeMap<String, String>) -> BTreeMap<String, Value> {
-    let value = |name: &str| environment.get(name).filter(|value| !value.trim().is_empty());
-    let is_on = |names: &[&str]| names.iter().all(|name| value(name).is_some());
-    let switched_on = KINDS.iter().filter(|kind| kind.switched_on_by.iter().any(|names| is_on(names)));
-    let settings_of = |kind: &Kind| {
-        let set = kind.environment.iter().filter_map(|(name, field)| Some((*field, value(name)?)));
-        Value::Object(set.map(|(field, value)| (field.to_owned(), Value::from(value.as_str()))).collect::<Map<_, _>>())
-    };
-    switched_on.map(|kind| (kind.name.to_owned(), settings_of(kind))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,10 +130,6 @@ mod tests {
 
     fn problems(value: Value) -> Vec<String> {
         build(&settings(value), &tools()).map(|providers| providers.len()).expect_err("problems")
-    }
-
-    fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, Value> {
-        from_environment(&variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
     #[tokio::test]
@@ -144,17 +160,18 @@ mod tests {
             "twilio": {"from": "+15005550006", "colour": "red"},
             "webhook": {"url": "http://a.example/", "channels": ["fax"], "secrets": ["whsec_short"], "allow_http": "maybe"},
         }));
-        insta::assert_snapshot!(found.join("\n"), @"
+        let kinds: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+        insta::assert_snapshot!(found.join("\n").replace(&kinds.join(", "), "(all kinds)"), @"
         providers.Bad Name: a name has 1 to 32 of a-z, 0-9, _ and -
-        providers.a.kind: set it to one of sandbox, smtp, twilio, webhook
-        providers.b.kind: set it to one of sandbox, smtp, twilio, webhook
+        providers.a.kind: set it to one of (all kinds)
+        providers.b.kind: set it to one of (all kinds)
         providers.fake.kind: the sandbox, and nothing else, is named sandbox: rename the provider
         providers.sandbox.colour: there is no such setting: correct its name or remove it
+        providers.smtp.from: set it (SMTP_FROM) to the address that messages come from
         providers.smtp.port: must be a port number
         providers.smtp.tls: must be implicit, starttls or plain
         providers.smtp.timeout: must be whole seconds from 1 to 10
         providers.smtp.host: set it (SMTP_HOST), or url (SMTP_URL), to the mail server
-        providers.smtp.from: set it (SMTP_FROM) to the address that messages come from
         providers.twilio.account_sid: set it (TWILIO_ACCOUNT_SID) to the account's SID, which begins with AC
         providers.twilio.auth_token: set it (TWILIO_AUTH_TOKEN) to the account's primary auth token
         providers.twilio.colour: there is no such setting: correct its name or remove it
@@ -163,40 +180,5 @@ mod tests {
         providers.webhook.secrets: each must be whsec_ and 24 to 64 bytes in base64; make one with: echo whsec_$(openssl rand -base64 32)
         providers.webhook.channels: list the channels that it carries: sms, email, whatsapp
         ");
-    }
-
-    #[tokio::test]
-    async fn usual_variables_switch_providers_on() {
-        let found = environment(&[
-            ("TWILIO_ACCOUNT_SID", "AC1"),
-            ("TWILIO_AUTH_TOKEN", "t"),
-            ("TWILIO_FROM", "+15005550006"),
-            ("SMTP_HOST", "localhost"),
-            ("SMTP_PORT", "2525"),
-            ("SMTP_FROM", "otp@example.com"),
-            ("PATH", "/bin"),
-        ]);
-        insta::assert_json_snapshot!(found, @r#"
-        {
-          "smtp": {
-            "from": "otp@example.com",
-            "host": "localhost",
-            "port": "2525"
-          },
-          "twilio": {
-            "account_sid": "AC1",
-            "auth_token": "t",
-            "from": "+15005550006"
-          }
-        }
-        "#);
-        assert_eq!(build(&found, &tools()).expect("providers").len(), 2);
-    }
-
-    #[test]
-    fn half_of_a_vendors_variables_switch_nothing_on() {
-        assert!(
-            environment(&[("TWILIO_ACCOUNT_SID", "AC1"), ("TWILIO_AUTH_TOKEN", ""), ("SMTP_PORT", "25")]).is_empty()
-        );
     }
 }

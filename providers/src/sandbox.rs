@@ -14,6 +14,7 @@ use common::otp::target::{MAGIC_DOMAIN, MAGIC_PREFIX, Target};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
+use crate::facts::Facts;
 use crate::inbox::Inbox;
 use crate::registry::{Kind, Tools};
 use crate::settings::Settings;
@@ -36,6 +37,15 @@ pub(crate) const KIND: Kind = Kind {
     },
     environment: &[],
     switched_on_by: &[],
+    facts: Facts {
+        title: "the sandbox",
+        channels: &Channel::ALL,
+        receipts: "played",
+        signature: "none",
+        check: "always well",
+        needs: "nothing",
+        certainty: "certain",
+    },
 };
 
 /// Takes receipts that come from inside the program.

@@ -10,6 +10,12 @@ use common::otp::channel::Channel;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use crate::http;
+
+const RECEIPT_SECRET_LENGTHS: RangeInclusive<usize> = 16..=128;
+const RECEIPT_SECRET_ADVICE: &str =
+    "must have 16 to 128 of A-Z, a-z, 0-9, - and _; make one with: openssl rand -hex 24";
+
 /// The fields of `[providers.<name>]` that have not been read yet, and what is wrong with those that were. No problem
 /// repeats a value, since any may be a secret.
 pub(crate) struct Settings<'a> {
@@ -113,9 +119,49 @@ impl<'a> Settings<'a> {
         channels
     }
 
+    fn no_json(&mut self, field: &str) {
+        let variable = format!("{}__{field}", self.name.replace('.', "__")).to_uppercase();
+        let advice = format!("what stands there (or in OTPD_PROVIDERS__{variable}) is no JSON: set it to a table");
+        self.problem(field, advice);
+    }
+
+    /// A table or a list, or such a thing as JSON.
+    pub(crate) fn value(&mut self, field: &str) -> Option<Value> {
+        let value = match self.fields.remove(field)? {
+            Value::Null => return None,
+            Value::String(json) => {
+                let Ok(value) = serde_json::from_str(&json) else {
+                    self.no_json(field);
+                    return None;
+                };
+                value
+            }
+            value => value,
+        };
+        if !value.is_object() && !value.is_array() {
+            self.problem(field, "must be a table");
+            return None;
+        }
+        Some(value)
+    }
+
+    /// Reads a table within these settings. Its problems are named by both names.
+    pub(crate) fn inner<T>(&mut self, field: &str, read: impl FnOnce(&mut Settings<'_>) -> T) -> Option<T> {
+        let value = self.value(field)?;
+        let name = format!("{}.{field}", self.name);
+        let mut inner = Settings::new(&name, &value);
+        let found = read(&mut inner);
+        self.problems.extend(inner.finish());
+        Some(found)
+    }
+
     /// A table of texts, or such a table as JSON.
     pub(crate) fn texts(&mut self, field: &str) -> Option<BTreeMap<String, String>> {
         let texts = match self.fields.remove(field)? {
+            Value::String(json) if serde_json::from_str::<Value>(&json).is_err() => {
+                self.no_json(field);
+                return None;
+            }
             Value::String(json) => serde_json::from_str(&json),
             value => serde_json::from_value(value),
         };
@@ -123,6 +169,25 @@ impl<'a> Settings<'a> {
             self.problem(field, "must be a table of texts");
         }
         texts.ok()
+    }
+
+    /// The address of the vendor's API, without a slash at its end.
+    pub(crate) fn base_url(&mut self, field: &str, default: &str) -> String {
+        let base = self.text(field).unwrap_or_else(|| default.to_owned());
+        if http::endpoint(&base, false).is_none() {
+            self.problem(field, "must be an https:// URL, or http:// on this machine");
+        }
+        base.trim_end_matches('/').to_owned()
+    }
+
+    /// What stands in the address of receipts that nobody signs.
+    pub(crate) fn receipt_secret(&mut self) -> Option<SecretString> {
+        let secret = self.text("receipt_secret")?;
+        let is_plain = secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        if !is_plain || !RECEIPT_SECRET_LENGTHS.contains(&secret.len()) {
+            self.problem("receipt_secret", RECEIPT_SECRET_ADVICE);
+        }
+        Some(secret.into())
     }
 
     /// The problems so far, for when not even the kind is known.
@@ -155,6 +220,32 @@ mod tests {
         assert_eq!(settings.seconds("wait", 1..=5, 2), Duration::from_secs(3));
         assert_eq!(settings.text("empty"), None);
         assert!(settings.finish().is_empty());
+    }
+
+    #[test]
+    fn a_receipt_secret_fits_into_a_path() {
+        for (secret, fits) in [("0123456789abcdef", true), ("short", false), ("0123456789abcde/", false)] {
+            let value = json!({"receipt_secret": secret});
+            let mut settings = Settings::new("x", &value);
+            assert!(settings.receipt_secret().is_some());
+            assert_eq!(settings.finish().is_empty(), fits, "{secret}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_came_as_text_is_json_or_is_told_of() {
+        let value = json!({"a": "{\"x\": 1}", "b": "{hunter2", "c": "{hunter2", "d": "7"});
+        let mut settings = Settings::new("x.check", &value);
+        assert_eq!(settings.value("a"), Some(json!({"x": 1})));
+        assert!(settings.value("b").is_none() && settings.texts("c").is_none() && settings.value("d").is_none());
+        assert_eq!(
+            settings.finish(),
+            [
+                "providers.x.check.b: what stands there (or in OTPD_PROVIDERS__X__CHECK__B) is no JSON: set it to a table",
+                "providers.x.check.c: what stands there (or in OTPD_PROVIDERS__X__CHECK__C) is no JSON: set it to a table",
+                "providers.x.check.d: must be a table",
+            ]
+        );
     }
 
     #[test]

@@ -12,7 +12,6 @@ use common::clock::Clock;
 use common::otp::channel::Channel;
 use common::otp::finish::{Failure, Handed};
 use common::otp::provider_error::{Cause, Misconfiguration};
-use common::otp::target::{Strictness, Target};
 use lettre::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
@@ -21,18 +20,19 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use secrecy::SecretString;
 
+use crate::facts::Facts;
 use crate::registry::{Configured, Kind, Tools};
 use crate::settings::Settings;
 use crate::smtp_connection::{Server, Stage, Tls, Trouble, Wrong};
 use crate::words::failure;
-use crate::{BadReceipt, Check, Message, Provider, ReceiptEvent, ReceiptRequest, excerpt, http};
+use crate::{BadReceipt, Check, Message, Provider, ReceiptEvent, ReceiptRequest, check, http, mail};
 
 #[cfg(test)]
 mod tests;
 
 /// A second less than a worker's claim allows, so that it is this file that says what a silence means.
 const TIMEOUT_S: u64 = 9;
-const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str("Auto-Submitted");
+const AUTO_SUBMITTED: HeaderName = HeaderName::new_from_ascii_str(mail::AUTO_SUBMITTED.0);
 
 pub(crate) const KIND: Kind = Kind {
     name: "smtp",
@@ -42,11 +42,22 @@ pub(crate) const KIND: Kind = Kind {
         ("SMTP_HOST", "host"),
         ("SMTP_PORT", "port"),
         ("SMTP_TLS", "tls"),
+        ("SMTP_USER", "username"),
         ("SMTP_USERNAME", "username"),
+        ("SMTP_PASS", "password"),
         ("SMTP_PASSWORD", "password"),
         ("SMTP_FROM", "from"),
     ],
     switched_on_by: &[&["SMTP_URL"], &["SMTP_HOST"]],
+    facts: Facts {
+        title: "SMTP",
+        channels: &[Channel::Email],
+        receipts: "none",
+        signature: "none",
+        check: "connection, login",
+        needs: "`SMTP_FROM`",
+        certainty: "certain",
+    },
 };
 
 #[derive(Debug)]
@@ -111,12 +122,9 @@ impl FromStr for FromUrl {
 
 fn configure(mut settings: Settings<'_>, tools: &Tools) -> Configured {
     let name = settings.name().to_owned();
-    let from = settings.parsed::<Mailbox>("from", "must be an address such as: Shop <otp@example.com>");
+    let from = mail::sender(&mut settings, "SMTP_FROM");
     let server = server(&mut settings);
-    let mut problems = settings.finish();
-    if from.is_none() && !problems.iter().any(|problem| problem.contains(".from: ")) {
-        problems.push(format!("providers.{name}.from: set it (SMTP_FROM) to the address that messages come from"));
-    }
+    let problems = settings.finish();
     match (from, server) {
         (Some(from), Some(server)) if problems.is_empty() => {
             Ok(Arc::new(Smtp { name, server, from, clock: tools.clock.clone() }))
@@ -176,19 +184,17 @@ struct Letter {
 impl Smtp {
     /// Every header is made of parsed or encoded parts, so nothing in a message can add one.
     fn letter(&self, message: &Message) -> Result<Letter, fmt::Error> {
-        let to: Address = address(message).parse().map_err(|_| fmt::Error)?;
+        let to: Address = mail::address(message).parse().map_err(|_| fmt::Error)?;
         let stem = message.attempt.to_string().replace([':', '-'], ".");
         let message_id = format!("{stem}@{}", self.from.email.domain());
         let now = Duration::from_millis(u64::try_from(self.clock.now().as_ms()).unwrap_or(0));
-        let subject = message.content.subject.as_ref().unwrap_or(&message.project_name);
-        let subject: String = subject.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let builder = lettre::Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
-            .subject(subject)
+            .subject(mail::subject(message))
             .message_id(Some(format!("<{message_id}>")))
             .date(UNIX_EPOCH + now)
-            .raw_header(HeaderValue::new(AUTO_SUBMITTED, "auto-generated".to_owned()));
+            .raw_header(HeaderValue::new(AUTO_SUBMITTED, mail::AUTO_SUBMITTED.1.to_owned()));
         let text = SinglePart::plain(message.content.text.clone());
         let mail = match &message.content.html {
             Some(html) => builder.multipart(
@@ -197,17 +203,6 @@ impl Smtp {
             None => builder.singlepart(text),
         };
         Ok(Letter { message_id, mail: mail.map_err(|_| fmt::Error)? })
-    }
-}
-
-/// As it was written, with its domain in the form that every server takes.
-fn address(message: &Message) -> String {
-    let written = message.target.delivered();
-    let read = Target::parse(Channel::Email, written, None, Strictness::Canonical).ok();
-    let canonical = read.as_ref().and_then(|target| target.canonical().rsplit_once('@'));
-    match (written.rsplit_once('@'), canonical) {
-        (Some((local, _)), Some((_, domain))) => format!("{local}@{domain}"),
-        _ => written.to_owned(),
     }
 }
 
@@ -234,13 +229,8 @@ impl Provider for Smtp {
         let Err(trouble) = self.server.try_out().await else {
             return Check { reachable: Some(true), credentials: has_login.then_some(true), ..Check::default() };
         };
-        let problem = match cause(&trouble) {
-            Cause::Misconfigured(what) => Some((what, excerpt(&words(&trouble)))),
-            _ => None,
-        };
         let is_reachable = trouble.stage != Stage::Connect || trouble.wrong != Wrong::Broken;
-        let is_refused = matches!(problem, Some((Misconfiguration::Credentials, _)));
-        Check { reachable: Some(is_reachable), credentials: is_refused.then_some(false), balance: None, problem }
+        Check { reachable: Some(is_reachable), ..check::refused(&cause(&trouble), &words(&trouble)) }
     }
 
     fn receipts(&self, _: &ReceiptRequest<'_>) -> Result<Vec<ReceiptEvent>, BadReceipt> {

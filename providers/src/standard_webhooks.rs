@@ -97,10 +97,11 @@ pub fn verify(secrets: &[Secret], signed: Signed<'_>, body: &[u8], now: Timestam
     if signed.id.is_empty() || said.since(now).max(now.since(said)) > TOLERANCE {
         return Err(Forged);
     }
+    // The specification separates them by spaces, Supabase by a comma and a space.
     let offered: Vec<Vec<u8>> = signed
         .signature
         .split_ascii_whitespace()
-        .filter_map(|signature| signature.strip_prefix(VERSION))
+        .filter_map(|signature| signature.trim_end_matches(',').strip_prefix(VERSION))
         .filter_map(|signature| BASE64_STANDARD.decode(signature).ok())
         .collect();
     let fits = secrets.iter().any(|secret| {
@@ -137,6 +138,7 @@ mod tests {
         assert_eq!(sign(&[secret(SECRET)], MESSAGE, AT, BODY), GOOD);
         assert!(verified(GOOD, BODY, AT));
         assert!(verified(&format!("v1a,xyz v1,AAAA {GOOD}"), BODY, AT));
+        assert!(verified(&format!("{GOOD}, v1,AAAA"), BODY, AT) && verified(&format!("v1,AAAA, {GOOD}"), BODY, AT));
     }
 
     #[test]

@@ -8,16 +8,23 @@ use common::clock::Clock;
 use common::otp::channel::{Channel, Mode};
 use common::otp::code::Code;
 use common::otp::ids::{AttemptId, DispatchId, VerificationId};
+use common::otp::provider_error::Cause;
 use common::otp::target::{Strictness, Target};
 use common::tenancy::new_project_id;
+use serde_json::Value;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
+use crate::http::Reply;
 use crate::inbox::Inbox;
 use crate::registry::Tools;
 use crate::sandbox::ReceiptSink;
-use crate::{Content, Message, ReceiptEvent, ReceiptRequest, http};
+use crate::{Check, Content, Message, ReceiptEvent, ReceiptRequest, http};
 
+/// What stubs ask for with `Retry-After`.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
 pub(crate) const ATTEMPT: &str = "01980283-4d40-7000-8000-00000000002a:1:1";
 
 /// Keeps what comes, for tests to look at.
@@ -100,12 +107,47 @@ pub(crate) fn email_to(target: &str) -> Message {
 /// A receipt request as the API hands it over.
 pub(crate) fn receipt<'a>(url: &'a str, headers: &'a [(String, String)], body: &'a [u8]) -> ReceiptRequest<'a> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
-    ReceiptRequest { url, query, headers, body }
+    ReceiptRequest { url, secret: None, query, headers, body }
+}
+
+/// A vendor that answers everything the same.
+pub(crate) async fn answering(status: u16, body: Value) -> MockServer {
+    let server = MockServer::start().await;
+    let answer = ResponseTemplate::new(status).insert_header("retry-after", "2").set_body_json(body);
+    Mock::given(any()).respond_with(answer).mount(&server).await;
+    server
+}
+
+/// An answer as it came back, with the same `Retry-After`.
+pub(crate) fn reply(status: u16, body: &(impl ToString + ?Sized)) -> Reply {
+    Reply { status, retry_after: Some(RETRY_AFTER), body: body.to_string().into_bytes(), whole: true }
+}
+
+/// The one request that a vendor got, its JSON in lines.
+pub(crate) async fn received_json(server: &MockServer) -> String {
+    let mut request = server.received_requests().await.expect("requests").remove(0);
+    let body: Value = request.body_json().expect("JSON");
+    request.body = serde_json::to_vec_pretty(&body).expect("JSON");
+    rendered(&request)
+}
+
+/// A check of a vendor that answers, and says that it cannot now.
+#[track_caller]
+pub(crate) fn assert_ill(check: Check) {
+    assert!(matches!(check.trouble, Some((Cause::Unavailable, _))), "{check:?}");
+    assert_eq!(Check { trouble: None, ..check }, Check { reachable: Some(true), ..Check::default() });
+}
+
+/// A table of settings with some more or other ones.
+pub(crate) fn with(mut settings: Value, more: Value) -> Value {
+    let (Value::Object(fields), Value::Object(more)) = (&mut settings, more) else { panic!("tables") };
+    fields.extend(more);
+    settings
 }
 
 /// A request as it went out: its line, the headers that matter, its body.
 pub(crate) fn rendered(request: &wiremock::Request) -> String {
-    let shown = ["authorization", "content-type", "user-agent", "accept"];
+    let shown = ["authorization", "apikey", "content-type", "user-agent", "accept"];
     let headers = request.headers.iter().filter(|(name, _)| shown.contains(&name.as_str()));
     let headers: String = headers.map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap_or("?"))).collect();
     let body = String::from_utf8_lossy(&request.body).replace('&', "\n&");

@@ -21,11 +21,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::http::{self, Reply};
+use crate::facts::Facts;
+use crate::http::{self, Reply, number};
 use crate::registry::{Configured, Kind, Tools};
 use crate::settings::Settings;
 use crate::words::{failure, message_id};
-use crate::{BadReceipt, Check, Message, Provider, ReceiptEvent, ReceiptRequest};
+use crate::{BadReceipt, Check, Message, Provider, ReceiptEvent, ReceiptRequest, check};
 
 #[cfg(test)]
 mod tests;
@@ -41,11 +42,22 @@ pub(crate) const KIND: Kind = Kind {
     environment: &[
         ("TWILIO_ACCOUNT_SID", "account_sid"),
         ("TWILIO_AUTH_TOKEN", "auth_token"),
+        ("TWILIO_FROM_NUMBER", "from"),
+        ("TWILIO_PHONE_NUMBER", "from"),
         ("TWILIO_FROM", "from"),
         ("TWILIO_MESSAGING_SERVICE_SID", "messaging_service_sid"),
         ("TWILIO_WHATSAPP_FROM", "whatsapp_from"),
     ],
     switched_on_by: &[&["TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN"]],
+    facts: Facts {
+        title: "Twilio",
+        channels: &[Channel::Sms, Channel::Whatsapp],
+        receipts: "each message names its address",
+        signature: "HMAC-SHA1 over URL and form",
+        check: "account, balance",
+        needs: "`TWILIO_FROM`, `TWILIO_MESSAGING_SERVICE_SID` or `TWILIO_WHATSAPP_FROM`",
+        certainty: "certain",
+    },
 };
 
 pub struct Twilio {
@@ -97,16 +109,13 @@ fn configure(mut settings: Settings<'_>, tools: &Tools) -> Configured {
     }
     let template = template(&mut settings);
     let redact = settings.flag("redact");
-    let base = settings.text("base_url").unwrap_or_else(|| BASE_URL.to_owned());
-    if http::endpoint(&base, false).is_none() {
-        settings.problem("base_url", "must be an https:// URL, or http:// on this machine");
-    }
+    let base = settings.base_url("base_url", BASE_URL);
     let problems = settings.finish();
     match (account_sid, auth_token) {
         (Some(account_sid), Some(auth_token)) if problems.is_empty() => Ok(Arc::new(Twilio {
             name,
             http: tools.http.clone(),
-            account: format!("{}/2010-04-01/Accounts/{account_sid}", base.trim_end_matches('/')),
+            account: format!("{base}/2010-04-01/Accounts/{account_sid}"),
             account_sid,
             auth_token,
             channels,
@@ -218,20 +227,12 @@ impl Provider for Twilio {
     }
 
     async fn check(&self) -> Check {
-        let Ok(account) = self.get(".json").await else {
-            return Check { reachable: Some(false), ..Check::default() };
-        };
+        let Ok(account) = self.get(".json").await else { return check::away() };
         if let Some(check) = bad_account(&account) {
             return check;
         }
         let balance = self.get("/Balance.json").await.ok().and_then(|reply| balance(&reply.body));
-        let is_spent = balance.as_ref().is_some_and(|(amount, _)| *amount <= 0.0);
-        Check {
-            reachable: Some(true),
-            credentials: Some(true),
-            balance: balance.map(|(_, shown)| shown),
-            problem: is_spent.then(|| (Misconfiguration::Balance, "the balance is spent".to_owned())),
-        }
+        check::welcome(balance.map(|(amount, shown)| (Some(amount), shown)), false)
     }
 
     fn has_receipts(&self) -> bool {
@@ -252,10 +253,13 @@ impl Provider for Twilio {
         let status = field("MessageStatus").or_else(|| field("SmsStatus"));
         let (Some(message_id), Some(status)) = (id, status) else { return Err(BadReceipt::Malformed) };
         let Some(status) = receipt_status(status) else { return Ok(Vec::new()) };
-        let mut query = form_urlencoded::parse(request.query.as_bytes());
-        let attempt = query.find(|(name, _)| name == "attempt").and_then(|(_, id)| id.parse().ok());
         let code = field("ErrorCode").and_then(|code| code.parse::<u32>().ok()).filter(|code| *code != 0);
-        Ok(vec![ReceiptEvent { message_id, attempt, status, detail: code.map(|code| code.to_string()) }])
+        Ok(vec![ReceiptEvent {
+            message_id,
+            attempt: request.attempt(),
+            status,
+            detail: code.map(|code| code.to_string()),
+        }])
     }
 }
 
@@ -280,10 +284,6 @@ impl Wire {
         let code = code.map_or_else(String::new, |code| format!(" {code}"));
         format!("{status}{code}: {said}")
     }
-}
-
-fn number(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
 fn read(reply: &Reply) -> Result<Handed, (Cause, String)> {
@@ -330,18 +330,17 @@ fn receipt_status(status: &str) -> Option<ReceiptStatus> {
 /// What is wrong with the account, if anything is.
 fn bad_account(reply: &Reply) -> Option<Check> {
     let wire: Wire = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let problem = match wire.status.as_str() {
+    Some(match wire.status.as_str() {
         Some("active") if reply.is_success() => return None,
         Some(status @ ("suspended" | "closed")) if reply.is_success() => {
-            (Misconfiguration::Credentials, format!("the account is {status}"))
+            let cause = Cause::Misconfigured(Misconfiguration::Credentials);
+            check::refused(&cause, &format!("the account is {status}"))
         }
-        _ => match cause(reply, number(&wire.code)) {
-            Cause::Misconfigured(what) => (what, wire.words(reply.status, number(&wire.code))),
-            _ => return Some(Check { reachable: Some(true), ..Check::default() }),
-        },
-    };
-    let credentials = (problem.0 == Misconfiguration::Credentials).then_some(false);
-    Some(Check { reachable: Some(true), credentials, balance: None, problem: Some(problem) })
+        _ => {
+            let code = number(&wire.code);
+            check::refused(&cause(reply, code), &wire.words(reply.status, code))
+        }
+    })
 }
 
 /// The amount, and how it is shown. Subaccounts have none.

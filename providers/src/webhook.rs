@@ -15,6 +15,7 @@ use reqwest::{Client, Url};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Facts;
 use crate::http::{self, Reply};
 use crate::registry::{Configured, Kind, Tools};
 use crate::settings::Settings;
@@ -25,7 +26,21 @@ use crate::{BadReceipt, Check, Message, Provider, ReceiptEvent, ReceiptRequest};
 #[cfg(test)]
 mod tests;
 
-pub(crate) const KIND: Kind = Kind { name: "webhook", configure, environment: &[], switched_on_by: &[] };
+pub(crate) const KIND: Kind = Kind {
+    name: "webhook",
+    configure,
+    environment: &[],
+    switched_on_by: &[],
+    facts: Facts {
+        title: "a sender of your own",
+        channels: &Channel::ALL,
+        receipts: "each message names its address",
+        signature: "Standard Webhooks",
+        check: "whether anything answers",
+        needs: "`url`, `secrets`, `channels`",
+        certainty: "certain",
+    },
+};
 
 pub struct Webhook {
     name: String,

@@ -5,7 +5,7 @@ use common::otp::provider_error::Cause;
 
 use crate::{Message, excerpt};
 
-const HIDDEN: &str = "***";
+pub(crate) const HIDDEN: &str = "***";
 /// Longest message id that is believed; those of all vendors are far shorter.
 const LONGEST_ID: usize = 128;
 
@@ -14,15 +14,23 @@ pub(crate) fn failure(message: &Message, cause: Cause, words: &str) -> Failure {
     Failure { cause, detail: excerpt(&redacted(message, words)) }
 }
 
-/// The words without the target, however it is spelled in them, and without the code.
+/// The words without the target, however it is spelled in them, without the code, and without the secret in the address
+/// of receipts.
 pub(crate) fn redacted(message: &Message, words: &str) -> String {
     let target = &message.target;
     let (delivered, canonical) = (target.delivered(), target.canonical());
     let digits = delivered.strip_prefix('+').unwrap_or(delivered);
     // Longest first: a code may be a part of the number.
-    [delivered, canonical, digits, message.code.reveal()]
+    [receipt_secret(message).unwrap_or_default(), delivered, canonical, digits, message.code.reveal()]
         .into_iter()
-        .fold(words.to_owned(), |words, secret| replaced(&words, secret))
+        .fold(words.to_owned(), |words, secret| without(&words, secret))
+}
+
+/// What the callback's path has after the provider's name.
+fn receipt_secret(message: &Message) -> Option<&str> {
+    let mut parts = message.callback.as_deref()?.split('?').next()?.rsplit('/');
+    let secret = parts.next()?;
+    (parts.nth(1)? == "receipts").then_some(secret)
 }
 
 /// Words about a message that is not at hand: runs of digits that could be a code or a number go, addresses too.
@@ -48,8 +56,8 @@ pub(crate) fn message_id(text: &str) -> Option<String> {
     is_id.then(|| text.to_owned())
 }
 
-/// Replaces without regard to the case of ASCII letters.
-fn replaced(words: &str, secret: &str) -> String {
+/// The words without one of our secrets, in whatever case its ASCII letters are.
+pub(crate) fn without(words: &str, secret: &str) -> String {
     if secret.is_empty() {
         return words.to_owned();
     }
@@ -77,6 +85,15 @@ mod tests {
         assert_eq!(redacted(&sms(), said), "The 'To' number *** (***): Your code is ***");
         let said = "550 <ANN@Example.com> unknown";
         assert_eq!(redacted(&email(), said), "550 <***> unknown");
+    }
+
+    #[test]
+    fn the_secret_of_receipts_is_not_kept() {
+        let mut message = sms();
+        assert_eq!(receipt_secret(&message), None);
+        message.callback = Some("https://otp.example.com/receipts/x/s3cr3t?attempt=1".to_owned());
+        let said = "callback_url: https:\\/\\/otp.example.com\\/receipts\\/x\\/s3cr3t?attempt=1 is too long";
+        assert!(!failure(&message, Cause::Unavailable, said).detail.contains("s3cr3t"));
     }
 
     #[test]

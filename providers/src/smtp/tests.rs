@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 
+use common::otp::target::Target;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -238,7 +239,8 @@ async fn a_check_sends_nothing_and_tells_what_is_wrong() {
     let fine = local(scripted(Script::Fine).0).check().await;
     assert_eq!(fine, Check { reachable: Some(true), ..Check::default() });
     let silent = local(scripted(Script::SilentFromTheStart).0).check().await;
-    assert_eq!(silent, Check { reachable: Some(false), ..Check::default() });
+    assert_eq!((silent.reachable, silent.credentials, &silent.problem), (Some(false), None, &None));
+    assert!(matches!(silent.trouble, Some((Cause::Unavailable, _))), "{silent:?}");
     let port = scripted(Script::Fine).0;
     let settings = json!({"host": "127.0.0.1", "port": port, "from": "a@b.example", "username": "u", "password": "p"});
     let unfit = smtp(&settings).check().await;
