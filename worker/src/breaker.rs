@@ -1,4 +1,5 @@
-//! The breaker: when a provider is left alone, and when it is tried again.
+//! The breaker: when a provider is left alone, and when it is tried again. It knows from messages and from checks; a
+//! message that is taken outweighs a check, since a check may be refused what messages are not.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,6 +7,8 @@ use std::time::Duration;
 
 use common::otp::provider_error::{Cause, Misconfiguration};
 use common::otp::time::Timestamp;
+
+use crate::place::Place;
 
 /// Outcomes it remembers, and how old they may be.
 const WINDOW: usize = 20;
@@ -24,10 +27,34 @@ pub struct Breaker(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    outcomes: VecDeque<(Timestamp, bool)>,
+    outcomes: VecDeque<Outcome>,
     /// Open until then; afterwards half-open: one probe at a time.
     open_until: Option<Timestamp>,
+    /// What opened it, and whether that was something all messages would have met.
+    reason: &'static str,
+    is_of_all: bool,
+    /// Whether it opened for something that the operator mends.
+    is_misconfigured: bool,
     probing: Option<Timestamp>,
+    accusation: Accusation,
+}
+
+/// What the checks say against the provider.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Accusation {
+    #[default]
+    None,
+    /// It is left alone until a check says otherwise, since checks are the probes; the last resort it is still.
+    Stands { since: Timestamp },
+    /// The provider has taken a message all the same: not believed until the checks say something else.
+    Disproved,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    at: Timestamp,
+    place: Place,
+    worked: bool,
 }
 
 /// For the metric: 0 closed, 1 half-open, 2 open.
@@ -45,27 +72,63 @@ impl Breaker {
 
     #[must_use]
     pub fn position(&self, now: Timestamp) -> Position {
-        match self.state().open_until {
+        let state = self.state();
+        match state.open_until {
+            _ if state.is_accused() => Position::Open,
             None => Position::Closed,
             Some(until) if now < until => Position::Open,
             Some(_) => Position::HalfOpen,
         }
     }
 
-    /// Whether the provider would be asked now. Takes nothing.
+    /// Why the provider would not be asked now, if it would not.
     #[must_use]
-    pub fn is_fit(&self, now: Timestamp) -> bool {
-        self.state().is_fit(now)
+    pub fn left_alone(&self, now: Timestamp) -> Option<&'static str> {
+        let state = self.state();
+        let reason = if state.is_accused() { "its check" } else { state.reason };
+        (!state.is_fit(now)).then_some(reason)
     }
 
-    /// Whether to ask the provider now; half-open, that is the one probe.
+    /// Whether only a check speaks against the provider: it may be asked where nobody else is left. Takes nothing.
+    #[must_use]
+    pub fn is_last_resort(&self, now: Timestamp) -> bool {
+        self.state().is_last_resort(now)
+    }
+
+    /// Whether to ask the provider now; half-open or as the last resort, that is the one probe.
     pub fn enter(&self, now: Timestamp) -> bool {
         let mut state = self.state();
-        let is_fit = state.is_fit(now);
-        if is_fit && state.open_until.is_some() {
+        let may_be_asked = state.is_fit(now) || state.is_last_resort(now);
+        if may_be_asked && (state.open_until.is_some() || state.is_accused()) {
             state.probing = Some(now);
         }
-        is_fit
+        may_be_asked
+    }
+
+    /// A check says that every message would be refused. It is news where the check before said something else.
+    pub fn accuse(&self, now: Timestamp, is_news: bool) {
+        let mut state = self.state();
+        if is_news || state.accusation == Accusation::None {
+            state.accusation = Accusation::Stands { since: now };
+        }
+    }
+
+    /// A message that was handed over at `started` was taken. One that was on its way before the check proves nothing.
+    pub fn taken(&self, started: Timestamp) {
+        let mut state = self.state();
+        if matches!(state.accusation, Accusation::Stands { since } if started >= since) {
+            state.accusation = Accusation::Disproved;
+        }
+    }
+
+    /// A check says that messages would be taken. Where that is news, what the operator had to mend is mended: a message
+    /// may try at once.
+    pub fn absolve(&self, now: Timestamp, is_news: bool) {
+        let mut state = self.state();
+        state.accusation = Accusation::None;
+        if is_news && state.is_misconfigured {
+            state.open_until = state.open_until.map(|until| until.min(now));
+        }
     }
 
     /// The provider was not asked after all.
@@ -73,37 +136,54 @@ impl Breaker {
         self.state().probing = None;
     }
 
-    /// Notes how a call ended; `None` is a success.
-    pub fn record(&self, now: Timestamp, cause: Option<&Cause>) {
+    /// Notes how a call that was made at `started` ended; `None` is a success. While the breaker is open only what was on
+    /// its way before ends: that shortens nothing.
+    pub fn record(&self, started: Timestamp, now: Timestamp, place: &Place, cause: Option<&Cause>) {
         let mut state = self.state();
-        state.probing = None;
-        match cause {
-            Some(Cause::Misconfigured(what)) if concerns_every_message(*what) => {
-                state.open(now, OPEN_MISCONFIGURED);
+        let is_open = state.open_until.is_some_and(|until| now < until);
+        if state.probing.is_some_and(|since| started >= since) {
+            state.probing = None;
+        }
+        let Some(cause) = cause.filter(|cause| **cause != Cause::Rejected) else {
+            if !is_open {
+                state.close();
+                state.note(now, place, true);
             }
-            Some(Cause::Throttled { retry_after }) => state.open(now, retry_after.unwrap_or(THROTTLED)),
-            Some(Cause::Unavailable | Cause::Ambiguous | Cause::Misconfigured(_)) => {
-                if state.open_until.is_some() {
-                    state.open(now, OPEN);
-                } else {
-                    state.note(now, false);
-                    if state.is_failing() {
-                        state.open(now, OPEN);
-                    }
-                }
+            return;
+        };
+        if !is_of_all(cause) {
+            if is_open {
+                return;
             }
-            None | Some(Cause::Rejected) => {
-                if state.open_until.take().is_some() {
-                    state.outcomes.clear();
-                }
-                state.note(now, true);
+            // What kept all messages away is over: this one met something else.
+            if state.is_of_all {
+                state.close();
+            }
+            state.note(now, place, false);
+            if state.open_until.is_none() && !state.is_failing() {
+                return;
             }
         }
+        state.open(now, cause);
+    }
+
+    /// Opens it for what a probe has met.
+    pub fn trip(&self, now: Timestamp, cause: &Cause) {
+        self.state().open(now, cause);
+    }
+}
+
+/// Whether any other message would have met the same.
+pub(crate) const fn is_of_all(cause: &Cause) -> bool {
+    match cause {
+        Cause::Throttled { .. } => true,
+        Cause::Misconfigured(what) => concerns_every_message(*what),
+        Cause::Rejected | Cause::Unavailable | Cause::Ambiguous => false,
     }
 }
 
 /// A sender or an endpoint is often refused for one destination alone: that is no reason to leave the others at once.
-const fn concerns_every_message(what: Misconfiguration) -> bool {
+pub(crate) const fn concerns_every_message(what: Misconfiguration) -> bool {
     match what {
         Misconfiguration::Credentials | Misconfiguration::Balance | Misconfiguration::IpBlocked => true,
         Misconfiguration::Sender | Misconfiguration::Endpoint => false,
@@ -111,118 +191,69 @@ const fn concerns_every_message(what: Misconfiguration) -> bool {
 }
 
 impl State {
+    fn is_accused(&self) -> bool {
+        matches!(self.accusation, Accusation::Stands { .. })
+    }
+
     fn is_fit(&self, now: Timestamp) -> bool {
-        match self.open_until {
-            None => true,
-            Some(until) => now >= until && self.probing.is_none_or(|since| now.since(since) > OPEN),
-        }
+        !self.is_accused() && (self.open_until.is_none() || self.may_be_probed(now))
     }
 
-    fn open(&mut self, now: Timestamp, time: Duration) {
-        self.open_until = Some(now + time);
+    fn is_last_resort(&self, now: Timestamp) -> bool {
+        self.is_accused() && self.may_be_probed(now)
+    }
+
+    fn may_be_probed(&self, now: Timestamp) -> bool {
+        let is_probed = self.probing.is_some_and(|since| now.since(since) <= OPEN);
+        self.open_until.is_none_or(|until| now >= until) && !is_probed
+    }
+
+    fn open(&mut self, now: Timestamp, cause: &Cause) {
+        let time = match cause {
+            Cause::Throttled { retry_after } => retry_after.unwrap_or(THROTTLED),
+            _ if is_of_all(cause) => OPEN_MISCONFIGURED,
+            _ => OPEN,
+        };
         self.outcomes.clear();
+        if self.open_until.is_some_and(|until| until >= now + time) {
+            return;
+        }
+        self.open_until = Some(now + time);
+        self.reason = cause.as_str();
+        self.is_of_all = is_of_all(cause);
+        self.is_misconfigured = matches!(cause, Cause::Misconfigured(_)) && self.is_of_all;
     }
 
-    fn note(&mut self, now: Timestamp, worked: bool) {
-        self.outcomes.push_back((now, worked));
-        while self.outcomes.len() > WINDOW || self.outcomes.front().is_some_and(|(at, _)| now.since(*at) > WINDOW_AGE) {
+    fn close(&mut self) {
+        if self.open_until.take().is_some() {
+            self.outcomes.clear();
+        }
+        self.is_of_all = false;
+    }
+
+    fn note(&mut self, now: Timestamp, place: &Place, worked: bool) {
+        self.outcomes.push_back(Outcome { at: now, place: place.clone(), worked });
+        let is_old = |outcome: &Outcome| now.since(outcome.at) > WINDOW_AGE;
+        while self.outcomes.len() > WINDOW || self.outcomes.front().is_some_and(is_old) {
             self.outcomes.pop_front();
         }
     }
 
+    /// Half of what is known are failures, also without the place that fails most: that has a breaker of its own.
     fn is_failing(&self) -> bool {
-        let failures = self.outcomes.iter().filter(|(_, worked)| !worked).count();
-        self.outcomes.len() >= FEWEST && failures * 2 >= self.outcomes.len()
+        let failures = |place: &Place| self.outcomes.iter().filter(|one| !one.worked && one.place == *place).count();
+        let Some(worst) = self.outcomes.iter().map(|outcome| &outcome.place).max_by_key(|place| failures(place)) else {
+            return false;
+        };
+        let are_failures = |outcomes: &[&Outcome]| {
+            let failed = outcomes.iter().filter(|outcome| !outcome.worked).count();
+            failed * 2 >= outcomes.len()
+        };
+        let all: Vec<_> = self.outcomes.iter().collect();
+        let rest: Vec<_> = self.outcomes.iter().filter(|outcome| outcome.place != *worst).collect();
+        all.len() >= FEWEST && are_failures(&all) && are_failures(&rest)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const T0: Timestamp = Timestamp::from_ms(1_000_000);
-
-    fn at(seconds: u64) -> Timestamp {
-        T0 + Duration::from_secs(seconds)
-    }
-
-    fn failing(times: usize) -> Breaker {
-        let breaker = Breaker::default();
-        for _ in 0..times {
-            breaker.record(T0, Some(&Cause::Unavailable));
-        }
-        breaker
-    }
-
-    #[test]
-    fn a_misconfiguration_opens_at_once() {
-        let breaker = Breaker::default();
-        breaker.record(T0, Some(&Cause::Misconfigured(Misconfiguration::Credentials)));
-        assert_eq!(breaker.position(at(59)), Position::Open);
-        assert_eq!(breaker.position(at(60)), Position::HalfOpen);
-    }
-
-    #[test]
-    fn a_sender_refused_for_one_destination_does_not_close_the_others() {
-        let breaker = Breaker::default();
-        breaker.record(T0, Some(&Cause::Misconfigured(Misconfiguration::Sender)));
-        assert_eq!(breaker.position(T0), Position::Closed);
-    }
-
-    #[test]
-    fn a_few_failures_do_not_open_and_many_do() {
-        assert_eq!(failing(FEWEST - 1).position(T0), Position::Closed);
-        assert_eq!(failing(FEWEST).position(T0), Position::Open);
-    }
-
-    #[test]
-    fn half_open_lets_one_probe_through_and_a_success_closes() {
-        let breaker = failing(FEWEST);
-        assert!(!breaker.enter(at(9)));
-        assert!(breaker.enter(at(10)));
-        assert!(!breaker.enter(at(10)));
-        breaker.record(at(11), None);
-        assert_eq!(breaker.position(at(11)), Position::Closed);
-        assert!(breaker.enter(at(11)) && breaker.enter(at(11)));
-    }
-
-    #[test]
-    fn a_failed_probe_opens_again() {
-        let breaker = failing(FEWEST);
-        assert!(breaker.enter(at(10)));
-        breaker.record(at(11), Some(&Cause::Unavailable));
-        assert_eq!(breaker.position(at(20)), Position::Open);
-    }
-
-    #[test]
-    fn a_probe_that_was_not_made_is_free_for_the_next() {
-        let breaker = failing(FEWEST);
-        assert!(breaker.enter(at(10)));
-        breaker.leave();
-        assert!(breaker.enter(at(10)));
-    }
-
-    #[test]
-    fn a_probe_that_never_reports_does_not_block_for_ever() {
-        let breaker = failing(FEWEST);
-        assert!(breaker.enter(at(10)));
-        assert!(breaker.enter(at(25)));
-    }
-
-    #[test]
-    fn rejected_recipients_say_nothing_about_the_provider() {
-        let breaker = Breaker::default();
-        for _ in 0..50 {
-            breaker.record(T0, Some(&Cause::Rejected));
-        }
-        assert_eq!(breaker.position(T0), Position::Closed);
-    }
-
-    #[test]
-    fn throttling_pauses_for_the_time_asked() {
-        let breaker = Breaker::default();
-        breaker.record(T0, Some(&Cause::Throttled { retry_after: Some(Duration::from_secs(7)) }));
-        assert!(!breaker.is_fit(at(6)));
-        assert!(breaker.is_fit(at(7)));
-    }
-}
+mod tests;

@@ -76,6 +76,7 @@ mod tests {
             project: common::tenancy::new_project_id(),
             mode: Mode::Live,
             channel: Channel::Sms,
+            target: None,
             newest: true,
             status: DispatchStatus::Sending,
             attempt: 1,
@@ -90,6 +91,7 @@ mod tests {
             created: START,
             sent: None,
             delivered: None,
+            fallback: None,
         }
     }
 

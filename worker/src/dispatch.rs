@@ -1,20 +1,26 @@
 //! One job from claim to finish, a straight line. What follows from an outcome is decided in `decide`.
 
+mod fire;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::batch::{BatchError, Batcher};
 use common::clock::Clock;
+use common::config::Routed;
 use common::otp::claim::{Claim, Claimed, Unclaimed};
 use common::otp::finish::{Call, Failure, Finish, Finished, Handed, Next};
+use common::otp::fire::Fire;
 use common::otp::ids::AttemptId;
 use common::otp::provider_error::Cause;
+use common::otp::rows::{Dispatch, Verification};
+use common::otp::target::Target;
 use common::otp::time::Timestamp;
 use common::queue::Job;
 use common::retry::RetryPolicy;
 use common::store::{Store, StoreError};
 use common::tenancy::Directory;
-use common::vault::Vault;
+use common::vault::{Vault, VaultError};
 use providers::Message;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,7 +28,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::decide::{self, Situation};
 use crate::message::{Filling, Templates};
-use crate::route::{Routes, Slot};
+use crate::place::Place;
+use crate::route::{Picked, Route, Routes, Tried};
+use crate::slot::Slot;
 use crate::telemetry;
 
 /// What a lease adds to the provider's time, for everything around the call.
@@ -55,6 +63,7 @@ struct Inner {
     parts: Parts,
     templates: Templates,
     claims: Batcher<Claim, Result<Claimed, Unclaimed>>,
+    fires: Batcher<Fire, Result<Claimed, Unclaimed>>,
     finishes: Batcher<Finish, Finished>,
 }
 
@@ -79,7 +88,7 @@ enum NoCall {
 }
 
 impl Worker {
-    /// Starts the batchers of claims and finishes.
+    /// Starts the batchers of claims, fires and finishes.
     ///
     /// # Errors
     /// When a built-in template is wrong.
@@ -90,11 +99,16 @@ impl Worker {
             async move { store.claim(now, &batch).await }
         });
         let (store, clock) = (parts.store.clone(), parts.clock.clone());
+        let fires = Batcher::start("fire", tasks, move |batch: Arc<[Fire]>| {
+            let (store, now) = (store.clone(), clock.now());
+            async move { store.fire(now, &batch).await }
+        });
+        let (store, clock) = (parts.store.clone(), parts.clock.clone());
         let finishes = Batcher::start("finish", tasks, move |batch: Arc<[Finish]>| {
             let (store, now) = (store.clone(), clock.now());
             async move { store.finish(now, &batch).await }
         });
-        let inner = Inner { parts, templates: Templates::new()?, claims, finishes };
+        let inner = Inner { parts, templates: Templates::new()?, claims, fires, finishes };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -103,15 +117,27 @@ impl Worker {
         self.work(job).await.unwrap_or_else(|ended| ended)
     }
 
-    /// `Err` when the store was of no help.
+    /// `Err` when the store was of no help. A fallback whose turn it is then is not left to the relay.
     async fn work(&self, job: Job) -> Result<Ended, Ended> {
-        let Ok(claimed) = self.claim(job.attempt).await? else { return Ok(Ended::Committed) };
+        let mut next = Some(job.attempt);
+        while let Some(attempt) = next {
+            next = self.deliver(attempt).await?.filter(|_| !self.inner.parts.stop.is_cancelled());
+        }
+        Ok(Ended::Committed)
+    }
+
+    /// One dispatch, from this attempt on; answers the first one of its fallback.
+    async fn deliver(&self, attempt: AttemptId) -> Result<Option<AttemptId>, Ended> {
+        let Ok(claimed) = self.claim(attempt).await? else { return Ok(None) };
         let mut claimed = Box::new(claimed);
         loop {
             let finish = self.attempt(&claimed).await;
             match self.finish(finish).await? {
                 Finished::Current { next: Some(next), .. } => claimed = next,
-                _ => return Ok(Ended::Committed),
+                Finished::Current { fallback, .. } => {
+                    return Ok(fallback.map(|dispatch| AttemptId { dispatch, n: 1 }));
+                }
+                Finished::Late | Finished::Unknown => return Ok(None),
             }
         }
     }
@@ -127,11 +153,15 @@ impl Worker {
     async fn claim(&self, attempt: AttemptId) -> Result<Result<Claimed, Unclaimed>, Ended> {
         let claim = Claim { attempt, lease: self.lease() };
         let stopping = || self.inner.parts.stop.is_cancelled();
-        let answer = self.insist("claim", stopping, || self.inner.claims.call(claim)).await?;
+        let mut answer = self.insist("claim", stopping, || self.inner.claims.call(claim)).await?;
+        if matches!(answer, Err(Unclaimed::Waiting)) {
+            answer = self.fire(attempt.dispatch).await?;
+        }
         telemetry::claimed(match &answer {
             Ok(_) => "claimed",
             Err(Unclaimed::Taken) => "taken",
             Err(Unclaimed::Over) => "over",
+            Err(Unclaimed::Waiting) => "waiting",
             Err(Unclaimed::Unknown) => "unknown",
         });
         Ok(answer)
@@ -178,62 +208,85 @@ impl Worker {
     /// One attempt: the message, a provider, its answer, and what follows.
     async fn attempt(&self, claimed: &Claimed) -> Finish {
         let attempt = claimed.attempt();
-        match self.call(claimed).await {
+        let message = match self.message(claimed).await {
+            Ok(message) => message,
+            Err(problem) => return self.without_call(claimed, problem),
+        };
+        let route = self.route(&message);
+        let place = Place::new(message.channel, message.target.country().unwrap_or_default());
+        match self.call(claimed, message, route, &place).await {
             Ok(call) => {
-                let next = decide::after_attempt(&call.outcome, self.situation(claimed, &call.provider));
+                let mut tried = claimed.dispatch.tried.clone();
+                tried.push(call.provider.clone());
+                let another_is_fit = route.has_fit(&place, &tried, self.now());
+                let next = decide::after_attempt(&call.outcome, self.situation(claimed, another_is_fit));
                 log_attempt(claimed, &call, &next);
                 Finish { attempt, call: Some(call), next }
             }
-            Err(NoCall::NoProvider) => {
-                let next = decide::without_provider(self.situation(claimed, ""));
-                Finish { attempt, call: None, next }
-            }
-            Err(NoCall::Unready(reason)) => {
-                error!(otp.attempt = %attempt, reason, "the message cannot be made");
-                let next = decide::without_provider(self.situation(claimed, ""));
-                Finish { attempt, call: None, next }
-            }
-            Err(NoCall::Crowded) => {
-                let at = self.now() + CROWDED_DELAY.mul_f64(0.5 + rand::random::<f64>());
-                Finish { attempt, call: None, next: Next::HandBack { at } }
-            }
-            Err(NoCall::TooLate) => Finish { attempt, call: None, next: Next::HandBack { at: self.now() } },
+            Err(problem) => self.without_call(claimed, problem),
         }
     }
 
-    fn situation<'a>(&self, claimed: &'a Claimed, asked: &str) -> Situation<'a> {
+    fn without_call(&self, claimed: &Claimed, problem: NoCall) -> Finish {
+        let attempt = claimed.attempt();
+        let next = match problem {
+            NoCall::NoProvider => decide::without_provider(self.situation(claimed, false)),
+            NoCall::Unready(reason) => {
+                error!(otp.attempt = %attempt, reason, "the message cannot be made");
+                decide::without_provider(self.situation(claimed, false))
+            }
+            // Whoever was tried before may be fit again by then: it must not wait for this one alone.
+            NoCall::Crowded if !claimed.dispatch.tried.is_empty() => {
+                decide::without_provider(self.situation(claimed, false))
+            }
+            NoCall::Crowded => Next::HandBack { at: self.now() + CROWDED_DELAY.mul_f64(0.5 + rand::random::<f64>()) },
+            NoCall::TooLate => Next::HandBack { at: self.now() },
+        };
+        Finish { attempt, call: None, next }
+    }
+
+    fn route(&self, message: &Message) -> &Route {
+        let routed = Routed {
+            project: message.project.as_uuid(),
+            channel: message.channel,
+            country: message.target.country(),
+            target: message.target.canonical(),
+        };
+        self.inner.parts.routes.of(message.mode, &routed)
+    }
+
+    fn situation<'a>(&self, claimed: &'a Claimed, another_is_fit: bool) -> Situation<'a> {
         let (dispatch, now) = (&claimed.dispatch, self.now());
-        let mut tried = dispatch.tried.clone();
-        tried.push(asked.to_owned());
         Situation {
             dispatch,
             now,
             deadline: claimed.verification.deadline(),
-            another_is_fit: self.inner.parts.routes.has_fit(dispatch.mode, dispatch.channel, &tried, now),
+            another_is_fit,
             lease: self.lease(),
             dice: rand::random(),
         }
     }
 
-    async fn call(&self, claimed: &Claimed) -> Result<Call, NoCall> {
-        let (dispatch, parts) = (&claimed.dispatch, &self.inner.parts);
-        let mut message = self.message(claimed).await?;
-        let slot = parts.routes.pick(dispatch.mode, dispatch.channel, &dispatch.tried, self.now());
-        let slot = slot.ok_or(NoCall::NoProvider)?;
-        message.callback = self.callback(&slot, claimed.attempt());
+    async fn call(&self, claimed: &Claimed, mut message: Message, route: &Route, at: &Place) -> Result<Call, NoCall> {
+        let dispatch = &claimed.dispatch;
+        let tried = Tried { names: &dispatch.tried, last: dispatch.reason.as_deref() };
+        let picked = route.pick(at, tried, self.now(), rand::random()).ok_or(NoCall::NoProvider)?;
+        let slot = &picked.slot;
+        message.callback = self.callback(slot, claimed.attempt());
         let place = slot.place().await;
         let call = match place {
-            Some(_) => self.send(claimed, &slot, &message).await,
+            Some(_) => self.send(claimed, &picked, &message, at).await,
             None => Err(NoCall::Crowded),
         };
         if call.is_err() {
-            slot.breaker.leave();
+            slot.leave(at);
         }
         drop(place);
         call
     }
 
-    async fn send(&self, claimed: &Claimed, slot: &Slot, message: &Message) -> Result<Call, NoCall> {
+    async fn send(&self, claimed: &Claimed, picked: &Picked, message: &Message, at: &Place) -> Result<Call, NoCall> {
+        let slot = &picked.slot;
         let timeout = self.inner.parts.provider_timeout;
         let started = self.now();
         let lease = claimed.dispatch.lease.unwrap_or(started);
@@ -245,15 +298,25 @@ impl Worker {
         let finished = self.now();
         let cause = outcome.as_ref().err().map(|failure| &failure.cause);
         if !slot.is_played() {
-            slot.breaker.record(finished, cause);
+            slot.record(at, started, finished, cause);
         }
         telemetry::attempted(slot.provider.name(), &claimed.dispatch, cause.map_or("ok", Cause::as_str));
-        Ok(Call { provider: slot.provider.name().to_owned(), started, finished, outcome })
+        let provider = slot.provider.name().to_owned();
+        Ok(Call { provider, chosen: picked.why.clone(), started, finished, outcome })
     }
 
     fn callback(&self, slot: &Slot, attempt: AttemptId) -> Option<String> {
         let base = self.inner.parts.receipts_url.as_deref()?;
-        Some(format!("{base}/{}?attempt={attempt}", slot.provider.name()))
+        Some(format!("{base}/{}?attempt={attempt}", providers::receipts_path(&*slot.provider)))
+    }
+
+    /// Where a dispatch goes: to its own target, else to its verification's.
+    async fn target(&self, dispatch: &Dispatch, verification: &Verification) -> Result<Option<Target>, VaultError> {
+        let (id, sealed, country) = match &dispatch.target {
+            Some(own) => (own.sealed_as, &own.sealed, &own.country),
+            None => (verification.id, &verification.target, &verification.country),
+        };
+        self.inner.parts.vault.open_target(verification.project, id, sealed, country.clone()).await
     }
 
     async fn message(&self, claimed: &Claimed) -> Result<Message, NoCall> {
@@ -261,13 +324,7 @@ impl Worker {
         let unready = |error: &dyn std::fmt::Display| NoCall::Unready(error.to_string());
         let sealed = verification.code.as_ref().ok_or(NoCall::TooLate)?;
         let code = parts.vault.keys().open_code(verification.id, sealed).map_err(|error| unready(&error))?;
-        let opened = parts.vault.open_target(
-            verification.project,
-            verification.id,
-            &verification.target,
-            verification.country.clone(),
-        );
-        let target = opened.await.map_err(|error| unready(&error))?;
+        let target = self.target(dispatch, verification).await.map_err(|error| unready(&error))?;
         let target = target.ok_or_else(|| unready(&"its target has been forgotten"))?;
         let project = parts.directory.project(verification.project).await.map_err(|error| unready(&error))?;
         let project = project.ok_or_else(|| unready(&"its project is gone"))?;
