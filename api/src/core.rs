@@ -15,10 +15,13 @@ use common::queue::Queue;
 use common::store::Store;
 use common::tenancy::Directory;
 use common::vault::Vault;
+use ipnet::IpNet;
 use providers::Provider;
 use tokio_util::task::TaskTracker;
 
+use crate::doors::Doors;
 use crate::health::Health;
+use crate::sessions::{SessionSettings, Sessions};
 use crate::verify::Gate;
 
 /// What an API is made of.
@@ -36,6 +39,10 @@ pub struct Parts {
     /// Live messages go to the sandbox inbox, and whoever reads that sees them: `otpd dev` without providers.
     pub live_in_sandbox: bool,
     pub public_url: Option<String>,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    pub doors: Doors,
+    pub sessions: SessionSettings,
     /// One in so many successful requests is logged.
     pub log_sample: u64,
     pub health: Health,
@@ -53,6 +60,7 @@ pub struct Inner {
     pub(crate) guesses: Batcher<Guess, Verdict>,
     pub(crate) receipts: Batcher<Receipt, Received>,
     pub(crate) gate: Gate,
+    pub(crate) sessions: Sessions,
     /// Requests answered so far, for sampling the log.
     pub(crate) answered: AtomicU64,
 }
@@ -84,7 +92,15 @@ impl Api {
             let store = store.clone();
             async move { store.receive(&batch).await }
         });
-        Self(Arc::new(Inner { parts, accepts, guesses, receipts, gate: Gate::default(), answered: AtomicU64::new(0) }))
+        let (store, clock, vault) = (parts.store.clone(), parts.clock.clone(), parts.vault.clone());
+        let sessions = Sessions::new(parts.sessions.clone(), store, clock, vault);
+        let (gate, answered) = (Gate::default(), AtomicU64::new(0));
+        Self(Arc::new(Inner { parts, accepts, guesses, receipts, gate, sessions, answered }))
+    }
+
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.parts.health
     }
 
     /// Takes what a provider says about its messages, from within the program.

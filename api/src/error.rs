@@ -1,4 +1,5 @@
-//! Why a request was not answered as asked, in the shape of the v1 door: status, message and a stable code.
+//! Why a request was not answered as asked: status, message and a stable code. In the shape of the v1 door, until a
+//! door's [`reshape`] gives it that door's own.
 //!
 //! For clients. What went wrong inside is logged where it happened and never told.
 
@@ -8,12 +9,12 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use common::batch::BatchError;
-use common::otp::limits::Standing;
+use common::otp::limits::{Exhausted, Standing};
 use common::otp::rows::LimitName;
 use common::store::StoreError;
 use common::tenancy::AuthError;
 use common::vault::VaultError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How long a client should wait when the store is away.
 const AWAY: Duration = Duration::from_secs(2);
@@ -37,8 +38,18 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
     }
 
+    /// The same of a field within another one.
+    pub(crate) fn within(mut self, outer: &str) -> Self {
+        self.message = format!("{outer}.{}", self.message);
+        self
+    }
+
     pub(crate) fn not_found(message: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
     }
 
     pub(crate) fn unavailable() -> Self {
@@ -50,6 +61,11 @@ impl ApiError {
         let message = format!("No provider is configured for channel {channel}");
         let retry_after = Some(Duration::from_secs(60));
         Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_provider", message) }
+    }
+
+    /// Too many wrong guesses, at one target or from one address.
+    pub(crate) fn too_many_guesses(exhausted: Exhausted) -> Self {
+        Self::limited("guesses_limited", exhausted.retry_after, Some(exhausted.standing))
     }
 
     /// Too much, by whichever limit: `code` tells which.
@@ -64,22 +80,75 @@ impl ApiError {
 pub(crate) const fn limit_code(name: LimitName, burst: u32) -> &'static str {
     match (name, burst) {
         (LimitName::Project, _) => "rate_limited",
-        (LimitName::Target, 1) => "cooldown",
+        (LimitName::Target, 1) | (LimitName::Record, _) => "cooldown",
         (LimitName::Target, _) => "target_limited",
         (LimitName::Ip, _) => "ip_limited",
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let body = json!({ "statusCode": self.status.as_u16(), "message": self.message, "code": self.code });
-        let mut response = (self.status, Json(body)).into_response();
-        if let Some(retry_after) = self.retry_after {
-            response.headers_mut().insert("retry-after", seconds(retry_after));
-        }
-        add_standing(response.headers_mut(), self.standing);
+impl ApiError {
+    fn render(&self, status: StatusCode, body: Value) -> Response {
+        let mut response = (status, Json(body)).into_response();
+        self.add_headers(response.headers_mut());
         response
     }
+
+    /// When to come again, and how the limit stands.
+    pub(crate) fn add_headers(&self, headers: &mut HeaderMap) {
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body stays unread, so nobody shall send another request after it.
+            headers.insert("connection", HeaderValue::from_static("close"));
+        }
+        if let Some(retry_after) = self.retry_after {
+            headers.insert("retry-after", seconds(retry_after));
+        }
+        add_standing(headers, self.standing);
+    }
+}
+
+/// The shape of v1, and of whatever belongs to no door.
+pub(crate) fn plain(error: &ApiError) -> (StatusCode, Value) {
+    let body = json!({ "statusCode": error.status.as_u16(), "message": error.message, "code": error.code });
+    (error.status, body)
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, body) = plain(&self);
+        let mut response = self.render(status, body);
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// How a door says that something is wrong: status and body.
+pub(crate) type Shape = fn(&ApiError) -> (StatusCode, Value);
+
+/// Gives every refusal that comes from below a door the shape of that door.
+pub(crate) fn reshape(shape: Shape, mut response: Response) -> Response {
+    let refused_method = (response.status() == StatusCode::METHOD_NOT_ALLOWED).then(ApiError::method_not_allowed);
+    let Some(error) = response.extensions_mut().remove::<ApiError>().or(refused_method) else { return response };
+    let (status, body) = shape(&error);
+    keep_said(&response, error.render(status, body))
+}
+
+/// What layers in between have said, such as CORS, stays said.
+pub(crate) fn keep_said(response: &Response, mut shaped: Response) -> Response {
+    let said =
+        response.headers().iter().filter(|(name, _)| !matches!(name.as_str(), "content-type" | "content-length"));
+    for (name, value) in said {
+        if !shaped.headers().contains_key(name) {
+            shaped.headers_mut().append(name, value.clone());
+        }
+    }
+    shaped
+}
+
+/// The same for a reply of its own.
+pub(crate) fn standing(standing: Option<Standing>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    add_standing(&mut headers, standing);
+    headers
 }
 
 /// The tightest limit as `RateLimit-*` headers.

@@ -1,5 +1,6 @@
 //! Reading the fields of a request one by one, so that each mistake is named after its field.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use common::otp::code::Code;
@@ -12,8 +13,14 @@ const LONGEST_RECORD: usize = 128;
 const LONGEST_TAG: usize = 35;
 
 /// The object in a request's body. Unknown fields are ignored.
-#[derive(Debug)]
 pub(crate) struct Fields(Map<String, Value>);
+
+/// They hold codes, targets and tokens: none is shown.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fields({})", self.0.len())
+    }
+}
 
 impl Fields {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
@@ -24,7 +31,8 @@ impl Fields {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&Value> {
+    /// A field as it is; `null` is the same as absent.
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
@@ -40,9 +48,41 @@ impl Fields {
         }
     }
 
+    /// A string as a client in JavaScript means it: what is falsy is missing, a whole number is its digits.
+    pub(crate) fn loose(&self, name: &str) -> Result<Option<String>, ApiError> {
+        let text = match self.get(name) {
+            Some(Value::Bool(false)) => None,
+            Some(Value::Number(number)) if number.is_u64() => Some(number.to_string()).filter(|digits| digits != "0"),
+            None | Some(Value::String(_)) => self.text(name)?.map(str::to_owned),
+            Some(_) => return Err(ApiError::field(format!("{name} must be a string or a whole number"))),
+        };
+        Ok(text.filter(|text| !text.is_empty()))
+    }
+
     pub(crate) fn required_text(&self, name: &str) -> Result<&str, ApiError> {
         let text = self.text(name)?.filter(|text| !text.trim().is_empty());
         text.ok_or_else(|| ApiError::field(format!("{name} is required")))
+    }
+
+    /// The object that a field is.
+    pub(crate) fn object(&self, name: &str) -> Result<Self, ApiError> {
+        match self.get(name) {
+            Some(Value::Object(fields)) => Ok(Self(fields.clone())),
+            Some(_) => Err(ApiError::field(format!("{name} must be an object"))),
+            None => Err(ApiError::field(format!("{name} is required"))),
+        }
+    }
+
+    /// A list of at most so many objects.
+    pub(crate) fn objects(&self, name: &str, most: usize) -> Result<Option<Vec<Self>>, ApiError> {
+        let problem = || ApiError::field(format!("{name} must be a list of at most {most} objects"));
+        let list = match self.get(name) {
+            None => return Ok(None),
+            Some(Value::Array(list)) if list.len() <= most => list,
+            Some(_) => return Err(problem()),
+        };
+        let object = |value: &Value| value.as_object().map(|fields| Self(fields.clone()));
+        list.iter().map(object).collect::<Option<_>>().map(Some).ok_or_else(problem)
     }
 
     /// A number within bounds that has no fraction.
@@ -52,6 +92,15 @@ impl Fields {
         let number = number.filter(|number| (low..=high).contains(number));
         let problem = || ApiError::field(format!("{name} must be a whole number from {low} to {high}"));
         number.map(Some).ok_or_else(problem)
+    }
+
+    /// True or false; absent is false.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(ApiError::field(format!("{name} must be true or false"))),
+        }
     }
 
     /// The caller's reference: 1 to 128 characters, none of the reserved ones.
@@ -69,7 +118,10 @@ impl Fields {
     /// `+1`, `1` or `US`; the number 1 as well.
     pub(crate) fn country_code(&self) -> Result<Option<String>, ApiError> {
         match self.get("countryCode") {
-            Some(Value::Number(number)) if number.is_u64() => Ok(Some(number.to_string())),
+            Some(Value::Number(number)) => match number.as_u64() {
+                Some(code @ 1..=999) => Ok(Some(code.to_string())),
+                _ => Err(ApiError::field("countryCode must be a calling code such as +1 or a region such as US")),
+            },
             _ => Ok(self.text("countryCode")?.map(str::to_owned)),
         }
     }
@@ -82,8 +134,7 @@ impl Fields {
     /// A BCP 47 tag.
     pub(crate) fn locale(&self) -> Result<Option<String>, ApiError> {
         let Some(tag) = self.text("locale")? else { return Ok(None) };
-        let is_subtag = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
-        if tag.len() > LONGEST_TAG || !tag.split(['-', '_']).all(is_subtag) {
+        if !is_language_tag(tag) {
             return Err(ApiError::field("locale must be a BCP 47 tag such as en or pt-BR"));
         }
         Ok(Some(tag.to_owned()))
@@ -94,6 +145,12 @@ impl Fields {
         let address = text.trim().parse();
         address.map(Some).map_err(|_| ApiError::field("clientIp must be an IP address"))
     }
+}
+
+/// Whether it has the form of a BCP 47 tag.
+pub(crate) fn is_language_tag(text: &str) -> bool {
+    let is_subtag = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    text.len() <= LONGEST_TAG && text.split(['-', '_']).all(is_subtag)
 }
 
 #[cfg(test)]
@@ -134,6 +191,18 @@ mod tests {
         }
         let deep = "[".repeat(100_000);
         assert!(Fields::parse(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn loose_fields_are_read_as_javascript_would() {
+        for falsy in ["{}", r#"{"phone":null}"#, r#"{"phone":""}"#, r#"{"phone":0}"#, r#"{"phone":false}"#] {
+            assert_eq!(fields(falsy).loose("phone"), Ok(None), "{falsy}");
+        }
+        assert_eq!(fields(r#"{"phone":256700123456}"#).loose("phone"), Ok(Some("256700123456".to_owned())));
+        assert_eq!(fields(r#"{"phone":" 1"}"#).loose("phone"), Ok(Some(" 1".to_owned())));
+        for other in ["[1]", "{}", "true", "1.5", "-1", "1e3", r#""+1\u0000""#] {
+            assert!(fields(&format!(r#"{{"phone":{other}}}"#)).loose("phone").is_err(), "{other}");
+        }
     }
 
     #[test]

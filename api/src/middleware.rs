@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::{Instrument, error, info, info_span, warn};
@@ -20,21 +20,34 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Logs refusals and failures always, successes one in `log.sample`. Route templates only: paths may name people.
 pub(crate) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let method = request.method().as_str().to_owned();
+    let method = known(request.method());
     let span = info_span!("request", http.method = method, http.route = route);
     let began = Instant::now();
     let answer = async {
-        let response = match tokio::time::timeout(PATIENCE, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => timed_out(),
-        };
+        let response = next.run(request).await;
         let nth = api.answered.fetch_add(1, Ordering::Relaxed);
         log(&response, began.elapsed(), nth, api.parts.log_sample);
         response
     };
     let response = answer.instrument(span).await;
-    telemetry::answered(&route, &method, response.status().as_u16(), began.elapsed());
+    telemetry::answered(&route, method, response.status().as_u16(), began.elapsed());
     response
+}
+
+/// A client may call its method anything; metrics and logs know only those that there are (RFC 9110 and RFC 5789).
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::CONNECT => "CONNECT",
+        Method::OPTIONS => "OPTIONS",
+        Method::TRACE => "TRACE",
+        Method::PATCH => "PATCH",
+        _ => "other",
+    }
 }
 
 fn log(response: &Response, took: Duration, nth: u64, sample: u64) {
@@ -49,8 +62,10 @@ fn log(response: &Response, took: Duration, nth: u64, sample: u64) {
     }
 }
 
-fn timed_out() -> Response {
-    ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long").into_response()
+/// Ends a request that takes too long.
+pub(crate) async fn patience(request: Request, next: Next) -> Result<Response, ApiError> {
+    let timed_out = |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long");
+    tokio::time::timeout(PATIENCE, next.run(request)).await.map_err(timed_out)
 }
 
 /// A panic is a bug: the client gets a plain 500, the log the rest.

@@ -3,6 +3,7 @@
 mod query;
 mod timeline;
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use axum::Json;
@@ -14,14 +15,16 @@ use common::otp::changes::Dimension;
 use common::otp::channel::Mode;
 use common::otp::ids::ProjectId;
 use common::otp::rows::State as VerificationState;
-use common::otp::target::Target;
 use common::otp::time::Timestamp;
 use common::store::records::{Count, Record};
-use serde_json::{Map, Value, json};
 
+use crate::chain;
 use crate::core::Api;
 use crate::error::ApiError;
 use crate::extract::Authenticated;
+use crate::openapi::records::{self as shape, Pagination, Records, RecordsParams};
+use crate::openapi::usage::{Message, Messages, MessagesParams, Stats, StatsParams, TokenInfo};
+use crate::openapi::v1::V1Error;
 use crate::verify::server_id;
 use query::{Query, RecordsQuery};
 
@@ -31,33 +34,38 @@ const MOST_MESSAGES: u32 = 100;
 /// Sandbox messages are shown for a day; the sweep deletes them a little later.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// `GET /api/v1/otp/records`: newest first.
+/// List verifications
+///
+/// Newest first, each with its newest dispatch that has gone out.
+#[utoipa::path(
+    get,
+    path = "/api/v1/otp/records",
+    operation_id = "listRecords",
+    params(RecordsParams),
+    responses((status = 200, description = "A page of records", body = Records)),
+)]
 pub(crate) async fn list(
     State(api): State<Api>,
     Authenticated(tenant): Authenticated,
     RawQuery(raw): RawQuery,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Records>, ApiError> {
     let query = RecordsQuery::parse(&Query::parse(raw.as_deref()), &tenant)?;
-    let records = api.parts.store.list_records(&query.filter, query.page()).await?;
+    let found = api.parts.store.list_records(&query.filter, query.page()).await?;
     let (total, is_minimum) = total(&api, &query).await?;
-    let next = (records.len() == query.limit as usize).then(|| records.last().map(|last| last.verification.id));
-    let mut shown = Vec::with_capacity(records.len());
-    for record in &records {
-        shown.push(show(&api, tenant.id(), record).await?);
+    let next = (found.len() == query.limit as usize).then(|| found.last().map(|last| last.verification.id));
+    let mut records = Vec::with_capacity(found.len());
+    for record in &found {
+        records.push(show(&api, tenant.id(), record).await?);
     }
-    let mut pagination = json!({
-        "page": query.page,
-        "limit": query.limit,
-        "total": total,
-        "pages": total.div_ceil(u64::from(query.limit)),
-    });
-    if is_minimum {
-        pagination["totalIsMinimum"] = Value::Bool(true);
-    }
-    if let Some(id) = next.flatten() {
-        pagination["nextCursor"] = Value::from(id.to_string());
-    }
-    Ok(Json(json!({ "records": shown, "pagination": pagination })))
+    let pagination = Pagination {
+        page: query.page,
+        limit: query.limit,
+        total,
+        total_is_minimum: is_minimum.then_some(true),
+        pages: total.div_ceil(u64::from(query.limit)),
+        next_cursor: next.flatten().map(|id| id.to_string()),
+    };
+    Ok(Json(Records { records, pagination }))
 }
 
 /// Exact up to 10,000; beyond that from the statistics where these can tell.
@@ -73,71 +81,101 @@ async fn total(api: &Api, query: &RecordsQuery) -> Result<(u64, bool), ApiError>
     Ok((u64::try_from(total).unwrap_or(0), false))
 }
 
-async fn show(api: &Api, project: ProjectId, record: &Record) -> Result<Value, ApiError> {
+async fn show(api: &Api, project: ProjectId, record: &Record) -> Result<shape::Record, ApiError> {
     let (verification, dispatch) = (&record.verification, &record.dispatch);
     let sealed = &verification.target;
     let country = verification.country.clone();
     let target = api.parts.vault.open_target(project, verification.id, sealed, country).await?;
-    Ok(json!({
-        "id": verification.id.to_string(),
-        "target": target.as_ref().map(Target::delivered),
-        "channel": verification.channel.as_str(),
-        "mode": verification.mode.as_str(),
-        "verified": verification.state == VerificationState::Verified,
-        "recordId": some_text(&verification.record),
-        "status": dispatch.status.as_str(),
-        "provider": dispatch.provider,
-        "error": dispatch.reason,
-        "createdAt": verification.id.created().rfc3339(),
-        "expiresAt": verification.expires.rfc3339(),
-        "deliveredAt": dispatch.delivered.map(Timestamp::rfc3339),
-    }))
+    Ok(shape::Record {
+        id: verification.id.to_string(),
+        target: target.map(|target| target.delivered().to_owned()),
+        channel: verification.channel.as_str(),
+        mode: verification.mode.as_str(),
+        verified: (!verification.is_relayed()).then_some(verification.state == VerificationState::Verified),
+        record_id: Some(verification.record.clone()).filter(|record| !record.is_empty()),
+        status: dispatch.status.as_str(),
+        provider: dispatch.provider.clone(),
+        error: dispatch.reason.clone(),
+        created_at: verification.id.created().rfc3339(),
+        expires_at: verification.expires.rfc3339(),
+        delivered_at: dispatch.delivered.map(Timestamp::rfc3339),
+    })
 }
 
-/// `GET /api/v1/otp/records/{id}`: everything that happened to one verification.
+/// Show one verification
+///
+/// Everything that happened to it: its dispatches, their attempts and receipts, in order.
+#[utoipa::path(
+    get,
+    path = "/api/v1/otp/records/{id}",
+    operation_id = "showRecord",
+    params(("id" = uuid::Uuid, Path, description = "The id that send answered")),
+    responses(
+        (status = 200, description = "The timeline", body = shape::Timeline),
+        (status = 404, description = "No such verification", body = V1Error),
+    ),
+)]
 pub(crate) async fn timeline(
     State(api): State<Api>,
     Authenticated(tenant): Authenticated,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<shape::Timeline>, ApiError> {
     let unknown = || ApiError::not_found("No verification found");
     let id = id.ok().and_then(|Path(id)| server_id(&id)).ok_or_else(unknown)?;
     let found = api.parts.store.timeline(tenant.id(), tenant.mode.visible(), id).await?;
     let found = found.ok_or_else(unknown)?;
     let (sealed, country) = (&found.verification.target, found.verification.country.clone());
     let target = api.parts.vault.open_target(tenant.id(), id, sealed, country).await?;
-    Ok(Json(timeline::show(&found, target.as_ref(), api.parts.clock.now())))
+    let mut own = HashMap::new();
+    for dispatch in &found.dispatches {
+        if let Some(target) = &dispatch.target
+            && let Some(target) = chain::open(&api, &tenant, target).await?
+        {
+            own.insert(dispatch.id, target);
+        }
+    }
+    Ok(Json(timeline::show(&found, target.as_ref(), &own, api.parts.clock.now())))
 }
 
-/// `GET /api/v1/otp/stats`: counts by the hour in which verifications were opened; bounds are rounded out and echoed.
+/// Count verifications
+///
+/// By the hour in which they were opened; the bounds are rounded out to whole hours and echoed.
+#[utoipa::path(
+    get,
+    path = "/api/v1/otp/stats",
+    operation_id = "stats",
+    params(StatsParams),
+    responses((status = 200, description = "The counts", body = Stats)),
+)]
 pub(crate) async fn stats(
     State(api): State<Api>,
     Authenticated(tenant): Authenticated,
     RawQuery(raw): RawQuery,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Stats>, ApiError> {
     let (from, until) = query::stats_bounds(&Query::parse(raw.as_deref()))?;
     let counts = api.parts.store.stats(tenant.id(), tenant.mode.visible(), from, until).await?;
     let sum = |dimension| -> i64 {
         counts.iter().filter(|count| count.dimension == dimension).map(|count| count.count).sum()
     };
     let (total, verified) = (sum(Dimension::Total), sum(Dimension::Verified));
-    Ok(Json(json!({
-        "total": total,
-        "verified": verified,
-        "unverified": total - verified,
-        "verificationRate": percentage(verified, total),
-        "byChannel": by(&counts, Dimension::Channel),
-        "byStatus": by(&counts, Dimension::Status),
-        "byProvider": by(&counts, Dimension::Provider),
-        "byCountry": by(&counts, Dimension::Country),
-        "dateFrom": from.map(Timestamp::rfc3339),
-        "dateTo": until.map(Timestamp::rfc3339),
-    })))
+    Ok(Json(Stats {
+        total,
+        verified,
+        unverified: total - verified,
+        relayed: sum(Dimension::Relayed),
+        verification_rate: percentage(verified, total),
+        by_channel: by(&counts, Dimension::Channel),
+        by_status: by(&counts, Dimension::Status),
+        by_provider: by(&counts, Dimension::Provider),
+        by_country: by(&counts, Dimension::Country),
+        date_from: from.map(Timestamp::rfc3339),
+        date_to: until.map(Timestamp::rfc3339),
+    }))
 }
 
-fn by(counts: &[Count], dimension: Dimension) -> Map<String, Value> {
+fn by(counts: &[Count], dimension: Dimension) -> BTreeMap<String, i64> {
     let of = counts.iter().filter(|count| count.dimension == dimension && count.count != 0);
-    of.map(|count| (count.value.clone(), Value::from(count.count))).collect()
+    of.map(|count| (count.value.clone(), count.count)).collect()
 }
 
 /// Two decimals, rounded half up, in whole numbers all the way.
@@ -149,27 +187,47 @@ fn percentage(part: i64, whole: i64) -> String {
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
-/// `GET /api/v1/otp/token-info`: as it is now, not as it was remembered.
+/// Show the token balance
+///
+/// As it is now.
+#[utoipa::path(
+    get,
+    path = "/api/v1/otp/token-info",
+    operation_id = "tokenInfo",
+    responses((status = 200, description = "The balance", body = TokenInfo)),
+)]
 pub(crate) async fn token_info(
     State(api): State<Api>,
     Authenticated(tenant): Authenticated,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<TokenInfo>, ApiError> {
     let project = api.parts.store.find_project(tenant.id().as_uuid()).await?;
     let counters = project.map_or(tenant.project.counters, |project| project.counters);
-    Ok(Json(json!({
-        "tokens": counters.tokens,
-        "tokensUsed": counters.used,
-        "remainingTokens": counters.tokens.map(|tokens| (tokens - counters.used).max(0)),
-        "hasUnlimitedTokens": counters.tokens.is_none(),
-    })))
+    Ok(Json(TokenInfo {
+        tokens: counters.tokens,
+        tokens_used: counters.used,
+        remaining_tokens: counters.tokens.map(|tokens| (tokens - counters.used).max(0)),
+        has_unlimited_tokens: counters.tokens.is_none(),
+    }))
 }
 
-/// `GET /api/v1/sandbox/messages`: what went to the inbox instead of people, newest first.
+/// Read the sandbox inbox
+///
+/// What went there instead of to people in the last 24 hours, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sandbox/messages",
+    operation_id = "sandboxMessages",
+    params(MessagesParams),
+    responses(
+        (status = 200, description = "The messages", body = Messages),
+        (status = 403, description = "The key is a live one", body = V1Error),
+    ),
+)]
 pub(crate) async fn sandbox_messages(
     State(api): State<Api>,
     Authenticated(tenant): Authenticated,
     RawQuery(raw): RawQuery,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Messages>, ApiError> {
     if tenant.mode != Mode::Sandbox {
         let message = "Sandbox messages need a sandbox key";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "sandbox_key_required", message));
@@ -185,22 +243,18 @@ pub(crate) async fn sandbox_messages(
     let oldest = api.parts.clock.now() - KEPT;
     let shown = messages.iter().filter(|message| message.created > oldest).filter_map(|message| {
         let opened = providers::inbox::open_message(keys, message).ok()?;
-        Some(json!({
-            "id": message.id.to_string(),
-            "target": opened.target,
-            "channel": message.channel.as_str(),
-            "code": opened.code,
-            "subject": opened.subject,
-            "text": opened.text,
-            "html": opened.html,
-            "createdAt": message.created.rfc3339(),
-        }))
+        Some(Message {
+            id: message.id.to_string(),
+            target: opened.target,
+            channel: message.channel.as_str(),
+            code: opened.code,
+            subject: opened.subject,
+            text: opened.text,
+            html: opened.html,
+            created_at: message.created.rfc3339(),
+        })
     });
-    Ok(Json(json!({ "messages": shown.collect::<Vec<_>>() })))
-}
-
-fn some_text(text: &str) -> Option<&str> {
-    Some(text).filter(|text| !text.is_empty())
+    Ok(Json(Messages { messages: shown.collect() }))
 }
 
 #[cfg(test)]

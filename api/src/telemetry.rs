@@ -20,7 +20,7 @@ pub fn describe() {
     describe_counter!(VERIFICATIONS, "Guesses, by outcome");
     describe_counter!(RECEIPTS, "Receipts, by provider and what became of them");
     describe_histogram!(REQUESTS, Unit::Seconds, "Requests, by route, method and status");
-    describe_histogram!(DELIVERED, Unit::Seconds, "From the accepted send to the receipt of its delivery");
+    describe_histogram!(DELIVERED, Unit::Seconds, "From the accepted send, or the turn of a fallback, to its receipt");
     describe_histogram!("otpd_batch_size", "Items that one store call took, by operation");
     describe_counter!("otpd_batch_items_refused_total", "Items that the store refused alone, by operation");
 }
@@ -43,7 +43,7 @@ pub(crate) fn receipt(provider: &str, outcome: &'static str) {
 
 pub(crate) fn delivered(dispatch: &Dispatch) {
     if let (Some(provider), Some(at)) = (&dispatch.provider, dispatch.delivered) {
-        let took = at.since(dispatch.created).as_secs_f64();
+        let took = at.since(dispatch.begun()).as_secs_f64();
         histogram!(DELIVERED, "provider" => provider.clone(), "channel" => dispatch.channel.as_str()).record(took);
     }
 }

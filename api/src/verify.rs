@@ -30,6 +30,8 @@ pub(crate) struct Verify {
     /// The server's id or the caller's reference.
     pub(crate) record: Option<String>,
     pub(crate) client_ip: Option<IpAddr>,
+    /// On success, target and code are erased from the row.
+    pub(crate) erase: bool,
 }
 
 /// Looks at one guess; only what was compared is counted.
@@ -79,6 +81,7 @@ async fn guess(api: &Api, tenant: &Tenant, verify: Verify) -> Result<Guess, ApiE
         by_id: by_id(api, tenant, verify.record.as_deref(), canonical).await?,
         record: verify.record,
         code: verify.code,
+        erase: verify.erase,
         limits,
     })
 }

@@ -7,23 +7,43 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use common::otp::accept::Accepted;
-use common::otp::cancel::Canceled;
+use common::otp::cancel::Closed;
 use common::otp::channel::{Channel, Mode};
 use common::otp::guess::{Reason, Verdict};
 use common::otp::target::{BadTarget, Strictness, Target};
 use common::tenancy::Tenant;
-use serde_json::{Value, json};
 
+use crate::chain;
 use crate::core::Api;
 use crate::error::{ApiError, add_standing};
 use crate::extract::{Authenticated, JsonBody};
 use crate::fields::Fields;
-use crate::send::{self, Send};
+use crate::openapi::v1 as shape;
+use crate::send::{self, Origin, Send};
+use crate::sessions::{self, Passed};
 use crate::verify::{self, Verify};
 
 const LONGEST_IDEMPOTENCY_KEY: usize = 255;
 
-/// `POST /api/v1/otp/send`: 202 once the send is committed.
+/// Send a code
+///
+/// Answers once the send is committed. A send for the target and `recordId` of an open verification is a resend of it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/otp/send",
+    operation_id = "send",
+    params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255,
+        description = "The same key and request within 24 hours answers the first reply again and sends nothing")),
+    request_body = shape::SendRequest,
+    responses(
+        (status = 202, description = "Accepted", body = shape::Accepted, headers(
+            ("Idempotent-Replayed" = bool, description = "`true` when this is the first reply again"),
+        )),
+        (status = 403, description = "A `code` from a key that may not bring its own", body = shape::V1Error),
+        (status = 422, description = "`Idempotency-Key` was used for another request", body = shape::V1Error),
+        (status = 429, description = "A limit, which `code` names", body = shape::V1Error),
+    ),
+)]
 pub(crate) async fn send(
     State(api): State<Api>,
     Authenticated(tenant): Authenticated,
@@ -35,55 +55,87 @@ pub(crate) async fn send(
     Ok(accepted_reply(&accepted))
 }
 
-/// `POST /api/v1/otp/verify`: 200 whether the code is right or not.
+/// Verify a code
+///
+/// 200 whether it is right or not. Five wrong guesses lock a verification until it expires.
+#[utoipa::path(
+    post,
+    path = "/api/v1/otp/verify",
+    operation_id = "verify",
+    request_body = shape::VerifyRequest,
+    responses(
+        (status = 200, description = "Right or wrong", body = shape::Guessed),
+        (status = 429, description = "A limit, which `code` names", body = shape::V1Error),
+    ),
+)]
 pub(crate) async fn verify(
     State(api): State<Api>,
     Authenticated(tenant): Authenticated,
     JsonBody(fields): JsonBody,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<shape::Guessed>, ApiError> {
+    let target = read_target(&fields)?;
+    let (wants_session, wants_proof) = (fields.flag("session")?, fields.flag("proof")?);
     let request = Verify {
-        target: read_target(&fields)?,
+        target: target.clone(),
         code: fields.code()?,
         record: fields.record()?,
         client_ip: fields.client_ip()?,
+        erase: false,
     };
     match verify::verify(&api, &tenant, request).await? {
-        Verdict::Verified { verification, at } => {
-            let record = verification.id.to_string();
-            let mut reply = json!({ "valid": true, "recordId": record, "verifiedAt": at.rfc3339() });
-            if verification.mode == Mode::Sandbox && tenant.mode == Mode::Live {
-                reply["mode"] = Value::from("sandbox");
+        Verdict::Verified { verification, dispatches, at } => {
+            let passed = Passed { verification: &verification, dispatches: &dispatches, target: &target };
+            let (mut session, mut proof) = (None, None);
+            if wants_session {
+                session = Some(sessions::open(&api, &tenant, passed).await?.map(Into::into));
             }
-            Ok(Json(reply))
+            if wants_proof {
+                proof = Some(sessions::prove(&api, &tenant, passed).await?);
+            }
+            let sent_to = chain::sent_to(&api, &tenant, &target, &dispatches).await;
+            Ok(Json(shape::Guessed::Right(shape::RightGuess {
+                valid: true,
+                record_id: verification.id.to_string(),
+                verified_at: at.rfc3339(),
+                sent_to: sent_to.into_iter().map(Into::into).collect(),
+                mode: tenant.is_foreign(verification.mode).then_some("sandbox"),
+                session,
+                proof,
+            })))
         }
-        Verdict::Wrong { left, .. } => {
-            Ok(Json(json!({ "valid": false, "reason": "Invalid code", "attemptsLeft": left })))
-        }
-        Verdict::Refused { reason, .. } => {
-            Ok(Json(json!({ "valid": false, "reason": reason_text(reason), "attemptsLeft": 0 })))
-        }
-        Verdict::Limited { exhausted, .. } => {
-            Err(ApiError::limited("guesses_limited", exhausted.retry_after, Some(exhausted.standing)))
-        }
+        Verdict::Wrong { left, .. } => Ok(Json(wrong("Invalid code", left))),
+        Verdict::Refused { reason, .. } => Ok(Json(wrong(reason_text(reason), 0))),
+        Verdict::Limited { exhausted, .. } => Err(ApiError::too_many_guesses(exhausted)),
     }
 }
 
-/// `POST /api/v1/otp/cancel`: what has not been sent never is, and the code is good no more.
+/// Cancel a verification
+///
+/// What has not been sent never is, and the code is good no more.
+#[utoipa::path(
+    post,
+    path = "/api/v1/otp/cancel",
+    operation_id = "cancel",
+    request_body = shape::CancelRequest,
+    responses(
+        (status = 200, description = "Canceled, now or before", body = shape::Canceled),
+        (status = 404, description = "No such verification", body = shape::V1Error),
+    ),
+)]
 pub(crate) async fn cancel(
     State(api): State<Api>,
     Authenticated(tenant): Authenticated,
     JsonBody(fields): JsonBody,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<shape::Canceled>, ApiError> {
     let record = fields.record()?.ok_or_else(|| ApiError::field("recordId is required"))?;
     let (now, modes) = (api.parts.clock.now(), tenant.mode.visible());
     let id = verify::server_id(&record);
-    match api.parts.store.cancel(now, tenant.id(), modes, id, &record).await? {
-        Some(Canceled::Now(id)) => Ok(Json(json!({ "canceled": true, "recordId": id.to_string() }))),
-        Some(Canceled::Closed(id, reason)) => {
-            Ok(Json(json!({ "canceled": false, "recordId": id.to_string(), "reason": reason })))
-        }
-        None => Err(ApiError::not_found("No verification found")),
-    }
+    let closed = api.parts.store.cancel(now, tenant.id(), modes, id, &record).await?;
+    let (id, reason) = match closed.ok_or_else(|| ApiError::not_found("No verification found"))? {
+        Closed::Now(id) => (id, None),
+        Closed::Before(id, reason) => (id, Some(reason)),
+    };
+    Ok(Json(shape::Canceled { canceled: reason.is_none(), record_id: id.to_string(), reason }))
 }
 
 fn read_send(tenant: &Tenant, headers: &HeaderMap, fields: &Fields) -> Result<Send, ApiError> {
@@ -99,16 +151,40 @@ fn read_send(tenant: &Tenant, headers: &HeaderMap, fields: &Fields) -> Result<Se
     if tenant.mode == Mode::Live && target.is_magic() {
         return Err(bad_target(BadTarget::MagicInLive, Some(channel)));
     }
+    let fallback = chain::read(fields, tenant, channel, &target)?;
     let shortest = if tenant.mode == Mode::Sandbox { 1 } else { 10 };
     Ok(Send {
-        target,
-        channel,
         record: fields.record()?.unwrap_or_default(),
         locale: fields.locale()?,
         ttl: fields.whole("ttl", shortest, 600)?,
         client_ip: fields.client_ip()?,
+        session: wants_session(fields)?,
+        origin: origin(tenant, fields)?,
         idempotency_key: idempotency_key(headers)?,
+        fallback,
+        ..Send::new(target, channel)
     })
+}
+
+/// A session is for codes that only the holder of the target can know.
+fn wants_session(fields: &Fields) -> Result<bool, ApiError> {
+    let wants = fields.flag("session")?;
+    if wants && fields.text("code")?.is_some() {
+        return Err(ApiError::field("session cannot be asked for with a code of your own: anybody may know that"));
+    }
+    Ok(wants)
+}
+
+/// A code of the caller's own, from a key that may bring one.
+fn origin(tenant: &Tenant, fields: &Fields) -> Result<Origin, ApiError> {
+    if fields.text("code")?.is_none() {
+        return Ok(Origin::Ours);
+    }
+    if !tenant.own_codes {
+        let message = "This key may not bring codes of its own";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "own_codes_not_allowed", message));
+    }
+    fields.code().map(Origin::Own)
 }
 
 fn read_target(fields: &Fields) -> Result<Target, ApiError> {
@@ -138,17 +214,21 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
 }
 
 fn accepted_reply(accepted: &Accepted) -> Response {
-    let body = json!({
-        "message": "OTP generated and queued",
-        "expiresIn": accepted.expires_in,
-        "recordId": accepted.dispatch.verification.to_string(),
-    });
+    let body = shape::Accepted {
+        message: "OTP generated and queued",
+        expires_in: accepted.expires_in,
+        record_id: accepted.dispatch.verification.to_string(),
+    };
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
     add_standing(response.headers_mut(), accepted.standing);
     if accepted.replayed {
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
     response
+}
+
+const fn wrong(reason: &'static str, attempts_left: i16) -> shape::Guessed {
+    shape::Guessed::Wrong(shape::WrongGuess { valid: false, reason, attempts_left })
 }
 
 const fn reason_text(reason: Reason) -> &'static str {

@@ -73,7 +73,7 @@ impl RecordsQuery {
             verified: query.read("verified", "true or false", |value| value.parse().ok())?,
             status: query.read(
                 "status",
-                "one of queued, sending, sent, delivered, undelivered, failed, expired",
+                "one of waiting, queued, sending, sent, delivered, undelivered, failed, expired",
                 DispatchStatus::parse,
             )?,
             record: query.read("recordId", "1 to 128 characters", |value| {
@@ -104,7 +104,12 @@ impl RecordsQuery {
             (channel, Some(true), None) => (Dimension::Verified, channel.map(Channel::as_str)),
             _ => return None,
         };
-        Some(move |count: &Count| count.dimension == dimension && value.is_none_or(|value| value == count.value))
+        // Relayed ones are listed as well, and counted apart: by channel, as the others.
+        let has_relayed = matches!(dimension, Dimension::Total | Dimension::Channel);
+        Some(move |count: &Count| {
+            let is_counted = count.dimension == dimension || (has_relayed && count.dimension == Dimension::Relayed);
+            is_counted && value.is_none_or(|value| value == count.value)
+        })
     }
 }
 
