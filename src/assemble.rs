@@ -1,17 +1,18 @@
 //! The one place where concrete types meet: which store, which queue, which providers.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Api, Health};
+use api::sessions::SessionSettings;
+use api::{Api, Binding, Doors, Health};
 use axum::Router;
 use common::clock::Clock;
-use common::config::{Config, Role, environment};
+use common::config::{Config, Role};
 use common::keys::Keyring;
-use common::otp::channel::{Channel, Mode};
+use common::otp::channel::Channel;
 use common::otp::rows::Receipt;
 use common::queue::Queue;
 use common::queue::memory::MemoryQueue;
@@ -19,22 +20,25 @@ use common::queue::rabbitmq::{RabbitQueue, RabbitSettings};
 use common::queue::topology::Topology;
 use common::store::Store;
 use common::store::postgres::{PgBackend, PoolSettings};
+use common::store::projects::Project;
 use common::tenancy::Directory;
 use common::vault::Vault;
 use metrics_exporter_prometheus::PrometheusHandle;
-use providers::inbox::{Inbox, StoreInbox};
+use providers::inbox::StoreInbox;
 use providers::registry::{self, Tools};
 use providers::sandbox::{ReceiptSink, Sandbox};
-use providers::{Message, Provider, ReceiptEvent};
+use providers::{Provider, ReceiptEvent};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
+use worker::checks::Checks;
 use worker::relay::Relay;
 use worker::retention::Retention;
 use worker::route::{self, Routes, Unrouted};
-use worker::{Worker, consumer};
+use worker::{Worker, consumer, health};
 
+use crate::configured;
 use crate::data_dir::{DataDir, ServerLock};
 use crate::listener::{self, Port};
 use crate::outcome::{Failure, Outcome};
@@ -78,6 +82,23 @@ pub(crate) async fn admin_store(config: &Config, data: Option<&PathBuf>) -> Outc
         return Err(Failure::Config(missing.into_iter().chain([advice]).collect()));
     }
     postgres(config)
+}
+
+/// The keys of an administrative command: under keys.root, else under the root key in the data directory.
+pub(crate) fn admin_keys(config: &Config, data: Option<&PathBuf>) -> Outcome<Keyring> {
+    let root = match (config.keys.root(), data) {
+        (Some(root), _) => root.clone(),
+        (None, Some(data)) => DataDir::existing(data)?.existing_root_key()?,
+        (None, None) => {
+            let problem = "keys.root is missing: set OTPD_KEYS__ROOT to what the servers have";
+            return Err(Failure::Config(vec![problem.to_owned()]));
+        }
+    };
+    keyring(&root, config)
+}
+
+fn keyring(root: &SecretString, config: &Config) -> Outcome<Keyring> {
+    Keyring::new(root, config.keys.previous()).map_err(|error| Failure::Config(vec![format!("keys.root {error}")]))
 }
 
 fn postgres(config: &Config) -> Outcome<Store> {
@@ -129,8 +150,7 @@ impl Process {
         let (tasks, background) = (TaskTracker::new(), TaskTracker::new());
         let (stop, stop_queue) = (CancellationToken::new(), CancellationToken::new());
         shutdown::on_signal(stop.clone(), &background).map_err(Failure::failed)?;
-        let keys = Keyring::new(root, config.keys.previous());
-        let keys = Arc::new(keys.map_err(|error| Failure::Config(vec![format!("keys.root {error}")]))?);
+        let keys = Arc::new(keyring(root, &config)?);
         let metrics = telemetry::start_metrics(&background, &stop)?;
         let queue: Arc<dyn Queue> = queue(&background, stop_queue.clone())?;
         background.spawn(upkeep::follow_clock(store.clone(), clock.clone(), stop.clone()));
@@ -152,22 +172,24 @@ impl Process {
     }
 
     pub(crate) fn health(&self) -> Health {
-        Health::new(self.store.clone(), Arc::clone(&self.queue))
+        Health::new(self.store.clone(), Arc::clone(&self.queue), self.directory.clone())
     }
 
-    pub(crate) fn admin_router(&self) -> Router {
-        admin::router(self.health(), self.metrics.clone())
+    pub(crate) fn admin_router(&self, health: &Health) -> Router {
+        admin::router(health.clone(), self.metrics.clone())
     }
 
     /// The providers of the settings and of the environment, and the routes over them.
     pub(crate) fn routes(&self, unrouted: Unrouted) -> Outcome<Arc<Routes>> {
         let tools = self.tools()?;
-        let configured = provider_settings(&self.config);
-        let providers = registry::build(&configured, &tools).map_err(Failure::Config)?;
+        let configured = configured::settings(&self.config);
+        configured::warnings(&self.config).into_iter().for_each(|warning| warn!("{warning}"));
+        let built = registry::build(&configured, &tools);
+        let (caps, providers) = configured::both(configured::caps(&self.config), built).map_err(Failure::Config)?;
         let providers = providers.into_iter().filter(|provider| provider.name() != providers::sandbox::NAME).collect();
         let sandbox: Arc<dyn Provider> = Arc::new(Sandbox::new(&tools));
         let (settings, places) = (&self.config.routes, self.config.worker.provider_concurrency);
-        let routes = Routes::new(settings, providers, sandbox, unrouted, places).map_err(Failure::Config)?;
+        let routes = Routes::new(settings, providers, sandbox, unrouted, &caps, places).map_err(Failure::Config)?;
         Ok(Arc::new(routes))
     }
 
@@ -182,11 +204,11 @@ impl Process {
         })
     }
 
-    /// The API over these routes.
-    pub(crate) fn api(&self, routes: &Routes) -> Api {
-        let live: HashSet<Channel> =
-            Channel::ALL.into_iter().filter(|channel| !routes.of(Mode::Live, *channel).is_empty()).collect();
+    /// The API over these routes. A development project stands behind every door that has no other.
+    pub(crate) fn api(&self, routes: &Routes, development: Option<&Project>) -> Outcome<Api> {
+        let live: HashSet<Channel> = Channel::ALL.into_iter().filter(|channel| routes.carries(*channel)).collect();
         let live_in_sandbox = routes.all().len() == 1 && !live.is_empty();
+        let doors = doors(&self.config, development).map_err(|problem| Failure::Config(vec![problem]))?;
         let parts = api::Parts {
             store: self.store.clone(),
             clock: self.clock.clone(),
@@ -197,15 +219,27 @@ impl Process {
             live_channels: live,
             live_in_sandbox,
             public_url: self.config.server.public_url().map(str::to_owned),
+            trusted_proxies: self.config.server.trusted_proxies(),
+            sessions: self.sessions(),
             log_sample: self.config.log.sample,
-            health: self.health(),
+            health: self.health().with_doors(&doors),
+            doors,
         };
-        Api::new(parts, &self.background)
+        Ok(Api::new(parts, &self.background))
+    }
+
+    fn sessions(&self) -> SessionSettings {
+        let (sessions, public_url) = (&self.config.sessions, self.config.server.public_url());
+        let issuer = sessions.issuer().or(public_url).unwrap_or("otpd").to_owned();
+        SessionSettings { issuer, secret: sessions.secret().cloned() }
     }
 
     /// Starts to consume and deliver.
     pub(crate) fn start_worker(&self, routes: Arc<Routes>) -> Outcome {
         self.background.spawn(route::report(Arc::clone(&routes), self.clock.clone(), self.stop.clone()));
+        let (store, clock, stop) = (self.store.clone(), self.clock.clone(), self.stop.clone());
+        self.background.spawn(health::run(Arc::clone(&routes), store, clock, stop));
+        self.start_checks(&routes);
         let parts = worker::dispatch::Parts {
             store: self.store.clone(),
             clock: self.clock.clone(),
@@ -223,6 +257,14 @@ impl Process {
         let retention = Retention { store: self.store.clone(), clock: self.clock.clone() };
         self.background.spawn(retention.run(self.stop.clone()));
         Ok(())
+    }
+
+    /// Starts to check the providers, the first time at once, while the worker goes on.
+    fn start_checks(&self, routes: &Arc<Routes>) {
+        let Some(every) = self.config.worker.provider_check_every() else { return };
+        let examiner = configured::examiner(&self.config, self.clock.clone());
+        let checks = Checks { routes: Arc::clone(routes), examiner, clock: self.clock.clone(), every };
+        self.background.spawn(checks.run(self.stop.clone()));
     }
 
     /// Starts to publish what is due.
@@ -259,38 +301,26 @@ impl Process {
     }
 }
 
-/// The settings' providers, and those that the environment's usual names switch on.
-fn provider_settings(config: &Config) -> BTreeMap<String, serde_json::Value> {
-    let mut settings = registry::from_environment(&environment());
-    settings.extend(config.providers.clone());
-    settings
-}
-
-/// Makes the providers of the settings and starts nothing.
-pub(crate) fn check_providers(config: &Config) -> Result<Vec<Arc<dyn Provider>>, Vec<String>> {
-    let tools = Tools {
-        http: providers::http::client().map_err(|error| vec![error.to_string()])?,
-        inbox: Arc::new(Nowhere),
-        receipts: Arc::new(Nowhere),
-        tasks: TaskTracker::new(),
-        clock: Clock::default(),
+/// Which project stands behind each door; a development project behind every one that has no other.
+pub(crate) fn doors(config: &Config, development: Option<&Project>) -> Result<Doors, String> {
+    let settings = &config.doors;
+    let development = development.map(|project| project.id.as_uuid());
+    let binding = |door: &common::config::Door| Binding {
+        project: door.project().or(development),
+        region: door.default_region().map(str::to_owned),
     };
-    registry::build(&provider_settings(config), &tools)
-}
-
-/// For providers that are made to be looked at.
-#[derive(Debug)]
-struct Nowhere;
-
-#[async_trait::async_trait]
-impl Inbox for Nowhere {
-    async fn keep(&self, _: &Message) -> Result<(), String> {
-        Err("nothing is kept while settings are checked".to_owned())
-    }
-}
-
-impl ReceiptSink for Nowhere {
-    fn receive(&self, _: &str, _: ReceiptEvent) {}
+    let secrets = settings.supabase.secrets();
+    let supabase = settings.supabase.project().or(development).filter(|_| !secrets.is_empty());
+    let supabase = supabase.map(|project| api::Supabase::new(project, &secrets)).transpose();
+    Ok(Doors {
+        login: binding(&settings.login),
+        oneport: binding(&settings.oneport),
+        mobile: binding(&settings.mobile),
+        // In the login door's project, whose tokens `/api/me` takes.
+        demo: Binding { project: development.and(binding(&settings.login).project), region: None },
+        supabase: supabase.map_err(|problem| format!("doors.supabase.secrets: each {problem}"))?,
+        loopback_origins: development.is_some(),
+    })
 }
 
 /// Receipts that come from inside the program go straight to the store.

@@ -33,7 +33,9 @@ impl DataDir {
     pub(crate) fn existing(path: &Path) -> Outcome<Self> {
         if !path.join(DATABASE).is_file() {
             let path = path.display();
-            return Err(Failure::failed(format!("{path} is no data directory of otpd: it has no {DATABASE}")));
+            return Err(Failure::failed(format!(
+                "{path} is no data directory of otpd: it has no {DATABASE}. Start `otpd serve --data {path}` once, which makes it"
+            )));
         }
         Ok(Self(path.to_owned()))
     }
@@ -80,6 +82,16 @@ impl DataDir {
             }
             Err(error) => Err(problem(error)),
         }
+    }
+
+    /// The root key that a server has made here, for commands beside it.
+    pub(crate) fn existing_root_key(&self) -> Outcome<SecretString> {
+        let path = self.0.join(ROOT_KEY);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            let path = path.display();
+            Failure::Config(vec![format!("cannot read {path}: {error}; set OTPD_KEYS__ROOT to what the server has")])
+        })?;
+        Ok(SecretString::from(text.trim()))
     }
 }
 

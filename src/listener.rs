@@ -47,7 +47,11 @@ pub(crate) fn serve(port: Port, router: Router, tasks: &TaskTracker, stop: Cance
         handle.graceful_shutdown(None);
     });
     tasks.spawn(async move {
-        if let Err(error) = server.acceptor(NoDelayAcceptor::new()).serve(router.into_make_service()).await {
+        if let Err(error) = server
+            .acceptor(NoDelayAcceptor::new())
+            .serve(router.into_make_service_with_connect_info::<SocketAddr>())
+            .await
+        {
             error!(%error, "a listener failed");
         }
     });

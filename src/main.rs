@@ -3,10 +3,12 @@
 mod admin;
 mod assemble;
 mod cli;
+mod configured;
 mod data_dir;
 mod listener;
 mod outcome;
 mod shutdown;
+mod table;
 mod telemetry;
 mod upkeep;
 

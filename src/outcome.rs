@@ -55,8 +55,22 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Writes what was asked for to stdout; a closed pipe is not an error.
+/// Tells the user at the terminal something beside what was asked for.
+#[expect(clippy::print_stderr, reason = "it is for a command's user, not for the log")]
+pub(crate) fn hint(text: impl Display) {
+    eprintln!("otpd: {text}");
+}
+
+/// Writes what was asked for to stdout. A closed pipe is not an error: whoever reads has seen enough. Anything else ends
+/// the program, since what is lost may be a key that is shown once.
+#[expect(clippy::print_stderr, reason = "there is no other place left to say it")]
 pub(crate) fn say(text: impl Display) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{text}");
+    use std::io::{ErrorKind, Write};
+    let mut stdout = std::io::stdout();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    if let Err(error) = written.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+    {
+        eprintln!("otpd: cannot write to stdout: {error}");
+        std::process::exit(1);
+    }
 }

@@ -15,10 +15,15 @@ const SIZES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 /// Histograms grow until they are looked at; this looks.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// The broker's driver logs every lost connection at length; the queue says the same in one line.
+const QUIETER: &str = "lapin=off";
+/// The parser of phone numbers logs, at its finest levels, the numbers that it parses: those levels stay off.
+const DISCREET: &str = "rlibphonenumber=warn";
+
 /// Starts logging. Once a process.
 pub(crate) fn start_log(log: &Log) -> Outcome {
-    // The broker's driver logs every lost connection at length; the queue says the same in one line.
-    let filter = EnvFilter::try_new(format!("lapin=off,{}", log.level));
+    // What comes last wins.
+    let filter = EnvFilter::try_new(format!("{QUIETER},{},{DISCREET}", log.level));
     let filter = filter.map_err(|error| Failure::Config(vec![format!("log.level: {error}")]))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match log.format {

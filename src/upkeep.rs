@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::Health;
 use common::clock::Clock;
 use common::retry::RetryPolicy;
 use common::store::{Store, StoreError};
@@ -23,6 +24,13 @@ async fn follow_once(store: &Store, clock: &Clock) -> Result<(), StoreError> {
     let theirs = store.now().await?;
     clock.follow(theirs, before, clock.now());
     Ok(())
+}
+
+/// Says which doors the configuration binds in vain.
+pub(crate) async fn warn_of_closed_doors(health: &Health) {
+    for problem in health.closed_doors().await {
+        warn!("{problem}");
+    }
 }
 
 /// Waits until the store answers and has this program's schema; `false` when told to stop before.

@@ -9,7 +9,7 @@ use super::{Common, flag};
 use crate::assemble::Process;
 use crate::listener::Port;
 use crate::outcome::Outcome;
-use crate::telemetry;
+use crate::{telemetry, upkeep};
 
 /// Run the API (PostgreSQL, RabbitMQ)
 #[derive(Debug, Args)]
@@ -35,13 +35,17 @@ impl ApiCommand {
         let (public, admin) = (Port::bind(config.server.listen).await?, Port::bind(config.server.admin_listen).await?);
         let process = Process::distributed(config, "otpd api", self.common.clock()?)?;
         let routes = process.routes(Unrouted::Refused)?;
-        let api = process.api(&routes);
+        let api = process.api(&routes, None)?;
+        let health = api.health().clone();
         let router = api::router::router(api.clone()).merge(api::router::health(api));
-        let admin = process.serve(admin, process.admin_router())?;
+        let admin = process.serve(admin, process.admin_router(&health))?;
         let public = process.serve(public, router)?;
         info!(server.listen = %public, server.admin_listen = %admin, "the api listens");
-        if process.wait_for_store().await && relay {
-            process.start_relay(Role::Distributed);
+        if process.wait_for_store().await {
+            upkeep::warn_of_closed_doors(&health).await;
+            if relay {
+                process.start_relay(Role::Distributed);
+            }
         }
         process.run().await
     }

@@ -2,10 +2,12 @@
 
 use clap::{Args, Subcommand};
 use common::config::{Config, Flags, Role};
+use providers::sandbox;
 
 use super::Common;
-use crate::assemble::check_providers;
-use crate::outcome::{Failure, Outcome, say};
+use crate::assemble::doors;
+use crate::configured;
+use crate::outcome::{Failure, Outcome, hint, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
@@ -32,9 +34,12 @@ impl ConfigCommand {
                 Ok(())
             }
             Self::Check(check) => {
-                let config = check.common.load(&Flags::new())?;
                 let role = if check.embedded { Role::Embedded } else { Role::Distributed };
-                let problems = problems(&config, role);
+                let (config, mut problems) = check.common.examine();
+                if let Some(config) = &config {
+                    problems.extend(found_in(config, role));
+                    configured::warnings(config).into_iter().for_each(hint);
+                }
                 if problems.is_empty() {
                     say("the settings are sound");
                     return Ok(());
@@ -45,22 +50,31 @@ impl ConfigCommand {
     }
 }
 
-fn problems(config: &Config, role: Role) -> Vec<String> {
+/// What is wrong beyond each setting by itself.
+fn found_in(config: &Config, role: Role) -> Vec<String> {
     let mut problems = config.missing_for(role);
-    match check_providers(config) {
-        Ok(providers) => {
-            let unknown =
-                config.routes.names().filter(|(_, name)| !providers.iter().any(|known| known.name() == *name));
-            problems.extend(unknown.map(|(channel, name)| format!("routes.{channel}: there is no provider {name}")));
-            let silent = providers.iter().filter(|known| known.has_receipts() && config.server.public_url().is_none());
-            problems.extend(silent.map(|known| {
-                format!(
-                    "server.public_url is missing: providers.{} sends receipts and must know where to",
-                    known.name()
-                )
-            }));
+    problems.extend(doors(config, None).err());
+    problems.extend(configured::caps(config).err().into_iter().flatten());
+    let each = match configured::each(config) {
+        Ok(each) => each,
+        Err(found) => return problems.into_iter().chain(found).collect(),
+    };
+    for (channel, name) in config.routes.names() {
+        match each.iter().find(|(known, ..)| known == name && name != sandbox::NAME) {
+            None => problems.push(format!("routes.{channel}: there is no provider {name}; see [providers]")),
+            Some((.., Ok(provider))) if !provider.channels().contains(&channel) => {
+                problems.push(format!("routes.{channel}: {name} does not carry {channel}"));
+            }
+            Some(_) => {}
         }
-        Err(found) => problems.extend(found),
+    }
+    for (name, _, built) in each {
+        match built {
+            Ok(provider) if provider.has_receipts() && config.server.public_url().is_none() => problems
+                .push(format!("server.public_url is missing: providers.{name} sends receipts and must know where to")),
+            Ok(_) => {}
+            Err(found) => problems.extend(found),
+        }
     }
     problems
 }

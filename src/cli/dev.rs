@@ -62,10 +62,11 @@ impl Dev {
         let port = Port::bind(listen).await?;
         let process = Process::embedded(config, &DataDir::create(&self.data)?, self.common.clock()?).await?;
         let routes = process.routes(Unrouted::Sandbox)?;
-        let api = process.api(&routes);
         let inbox_only = routes.all().len() == 1;
         let (project, keys) = development_project(&process).await?;
-        let router = api::router::router(api).merge(process.admin_router());
+        let api = process.api(&routes, Some(&project))?;
+        let admin = process.admin_router(api.health());
+        let router = api::router::router(api).merge(admin);
         let address = process.serve(port, router)?;
         process.start_worker(routes)?;
         process.start_relay(Role::Embedded);
@@ -94,8 +95,8 @@ async fn development_project(process: &Process) -> Outcome<(Project, Option<Firs
         created: now,
     };
     process.store.create_project(&project).await?;
-    let (live, live_row) = tenancy::new_key(project.id, Mode::Live, now);
-    let (sandbox, sandbox_row) = tenancy::new_key(project.id, Mode::Sandbox, now);
+    let (live, live_row) = tenancy::new_key(project.id, Mode::Live, false, now);
+    let (sandbox, sandbox_row) = tenancy::new_key(project.id, Mode::Sandbox, false, now);
     process.store.create_key(&live_row).await?;
     process.store.create_key(&sandbox_row).await?;
     Ok((project, Some(FirstKeys { live, sandbox })))
@@ -114,6 +115,8 @@ fn in_words(url: &str, project: &Project, keys: Option<&FirstKeys>, inbox_only: 
     let id = project.id;
     let mut lines =
         vec![format!("otpd is listening on {url}"), format!("  data        {data}"), format!("  project     {id}")];
+    lines.push(format!("  log in at   {url}/demo"));
+    lines.push(format!("  reference   {url}/docs"));
     match keys {
         Some(keys) => {
             lines.push(format!("  live key    {}", keys.live.expose_secret()));

@@ -23,7 +23,7 @@ pub(super) enum DispatchCommand {
 pub(super) struct List {
     #[command(flatten)]
     admin: Admin,
-    /// queued, sending, sent, delivered, undelivered, failed or expired; several with commas
+    /// waiting, queued, sending, sent, delivered, undelivered, failed or expired; several with commas
     #[arg(long, value_name = "STATUS", value_delimiter = ',', default_value = "queued,sending,failed")]
     status: Vec<String>,
     /// At most so many
@@ -96,6 +96,8 @@ const fn words(problem: NotRetried) -> &'static str {
         retry::NotRetried::Accepted => "a provider has accepted it: there is nothing to retry",
         retry::NotRetried::Dead => "its code is no longer good: send a new one",
         retry::NotRetried::NoToken => "its project has no token left",
+        retry::NotRetried::Overtaken => "its code goes or went out by a later one of its chain",
+        retry::NotRetried::Fallback => "it is a fallback that has not gone out: it does so by itself, or is not needed",
     }
 }
 
@@ -109,6 +111,7 @@ fn in_json(dispatch: &Dispatch) -> Value {
         "attempt": dispatch.attempt,
         "provider": dispatch.provider,
         "error": dispatch.reason,
+        "fallback_at": dispatch.fallback.map(|fallback| fallback.at.rfc3339()),
         "created_at": dispatch.created.rfc3339(),
         "sent_at": dispatch.sent.map(Timestamp::rfc3339),
         "delivered_at": dispatch.delivered.map(Timestamp::rfc3339),

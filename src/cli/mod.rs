@@ -7,8 +7,12 @@ mod dispatch;
 mod health;
 mod key;
 mod migrate;
+mod openapi;
 mod project;
+mod providers;
 mod serve;
+mod session;
+mod simulate;
 mod worker;
 
 use std::path::PathBuf;
@@ -52,15 +56,25 @@ enum Command {
     Config(config::ConfigCommand),
     /// Create, list, show or update projects
     #[command(subcommand)]
-    Project(project::ProjectCommand),
+    Project(Box<project::ProjectCommand>),
     /// Create, list or revoke API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// List or rotate the keys that sign the tokens of people who have logged in
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     /// List dispatches that wait or failed, or try one again
     #[command(subcommand)]
     Dispatch(dispatch::DispatchCommand),
+    /// Ask the providers how they are, or list them and what would switch more of them on
+    #[command(subcommand)]
+    Providers(providers::ProvidersCommand),
     /// Ask a running api or worker whether it is alive: exit 0 if so
     Health(health::HealthCommand),
+    /// Play the vendors' APIs on one port: for rehearsing failover
+    Simulate(simulate::Simulate),
+    /// Print the OpenAPI document
+    Openapi(openapi::OpenApi),
 }
 
 impl Cli {
@@ -75,8 +89,12 @@ impl Cli {
             Some(Command::Config(command)) => command.run(),
             Some(Command::Project(command)) => command.run().await,
             Some(Command::Key(command)) => command.run().await,
+            Some(Command::Session(command)) => command.run().await,
             Some(Command::Dispatch(command)) => command.run().await,
+            Some(Command::Providers(command)) => command.run().await,
             Some(Command::Health(command)) => command.run().await,
+            Some(Command::Simulate(command)) => command.run().await,
+            Some(Command::Openapi(command)) => command.run(),
         }
     }
 }
@@ -95,6 +113,11 @@ struct Common {
 impl Common {
     fn load(&self, flags: &Flags) -> Outcome<Config> {
         Ok(Config::load(self.config.as_deref(), flags)?)
+    }
+
+    /// The settings with all that is wrong with them by themselves.
+    fn examine(&self) -> (Option<Config>, Vec<String>) {
+        Config::examine(self.config.as_deref(), &Flags::new())
     }
 
     fn clock(&self) -> Outcome<Clock> {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use common::otp::chain::Step;
 use common::otp::channel::Mode;
 use common::otp::ids::parse_project_name;
 use common::otp::rows::Counters;
-use common::otp::settings::ProjectSettings;
+use common::otp::settings::{ProjectSettings, TestNumber};
 use common::otp::time::Timestamp;
 use common::store::Store;
 use common::store::projects::Project;
@@ -118,6 +119,40 @@ struct SettingFlags {
     /// Whether a resend makes a new code instead of repeating the first one (default: false)
     #[arg(long, value_name = "BOOL")]
     new_code_on_resend: Option<bool>,
+    /// Web origins whose pages may use doors without keys, such as `https://app.example.com`; empty for none
+    #[arg(long, value_name = "ORIGINS", value_delimiter = ',')]
+    allowed_origins: Option<Vec<String>>,
+    /// A phone that always gets this code, and no message, through this day (UTC); once for each, instead of those
+    /// before. For sandbox projects only
+    #[arg(long, value_name = "NUMBER=CODE@DATE", value_parser = parse_test_number)]
+    test_number: Vec<TestNumber>,
+    /// What sends fall back on that do not say so: the same target by this channel, so many seconds after what went out
+    /// before has not arrived; several with commas, instead of those before
+    #[arg(long, value_name = "CHANNEL:SECONDS", value_delimiter = ',', value_parser = parse_step)]
+    fallback: Vec<Step>,
+    /// No fallback by default any more
+    #[arg(long, conflicts_with = "fallback")]
+    no_fallback: bool,
+    /// No test numbers any more
+    #[arg(long, conflicts_with = "test_number")]
+    no_test_numbers: bool,
+}
+
+/// `+989123456789=4444@2026-12-31`; also with a date and time of RFC 3339 in UTC.
+fn parse_test_number(text: &str) -> Result<TestNumber, String> {
+    let parts = text.split_once('=').and_then(|(number, rest)| Some((number, rest.split_once('@')?)));
+    let (number, (code, until)) = parts.ok_or("must be NUMBER=CODE@DATE, such as +989123456789=4444@2026-12-31")?;
+    let end = Timestamp::end_of_day(until).or_else(|| Timestamp::parse_rfc3339(until));
+    let end = end.ok_or_else(|| format!("{until} is neither a date such as 2026-12-31 nor a date and time in UTC"))?;
+    Ok(TestNumber { number: number.to_owned(), code: code.to_owned(), until: end.rfc3339() })
+}
+
+/// `sms:20`.
+fn parse_step(text: &str) -> Result<Step, String> {
+    let parts = text.split_once(':').and_then(|(channel, after)| Some((channel, after.parse().ok()?)));
+    let (channel, after) = parts.ok_or("must be CHANNEL:SECONDS, such as sms:20")?;
+    let channel = channel.parse().map_err(|error| format!("the channel {error}"))?;
+    Ok(Step { channel, after })
 }
 
 impl SettingFlags {
@@ -144,6 +179,15 @@ impl SettingFlags {
         }
         if let Some(host) = &self.host {
             settings.host = Some(host.clone()).filter(|host| !host.is_empty());
+        }
+        if let Some(origins) = &self.allowed_origins {
+            settings.allowed_origins = origins.iter().filter(|origin| !origin.is_empty()).cloned().collect();
+        }
+        if self.no_test_numbers || !self.test_number.is_empty() {
+            settings.test_numbers.clone_from(&self.test_number);
+        }
+        if self.no_fallback || !self.fallback.is_empty() {
+            settings.fallback.clone_from(&self.fallback);
         }
     }
 
@@ -172,7 +216,7 @@ impl Create {
     async fn run(self) -> Outcome {
         let mut settings = ProjectSettings::default();
         self.settings.apply(&mut settings);
-        check(&self.name, &settings)?;
+        check(&self.name, self.sandbox, &settings)?;
         let store = self.admin.store().await?;
         let now = store.now().await?;
         let tokens = self.settings.tokens(Some(TOKENS));
@@ -188,7 +232,7 @@ impl Create {
         let mut keys = Vec::new();
         for mode in [Mode::Live, Mode::Sandbox] {
             if mode == Mode::Sandbox || !project.sandbox {
-                let (text, row) = tenancy::new_key(project.id, mode, now);
+                let (text, row) = tenancy::new_key(project.id, mode, false, now);
                 store.create_key(&row).await?;
                 keys.push((mode, text));
             }
@@ -216,7 +260,7 @@ impl Update {
         if let Some(name) = self.name {
             project.name = name;
         }
-        check(&project.name, &settings)?;
+        check(&project.name, project.sandbox, &settings)?;
         project.settings = Arc::new(settings);
         project.counters.tokens = self.settings.tokens(project.counters.tokens);
         store.update_project(&project).await?;
@@ -225,8 +269,11 @@ impl Update {
     }
 }
 
-fn check(name: &str, settings: &ProjectSettings) -> Outcome {
+fn check(name: &str, is_sandbox: bool, settings: &ProjectSettings) -> Outcome {
     let mut problems = settings.problems();
+    if !is_sandbox && !settings.test_numbers.is_empty() {
+        problems.push("only a sandbox project (project create --sandbox) may have test numbers".to_owned());
+    }
     let length = name.trim().chars().count();
     if length == 0 || length > LONGEST_NAME || name.chars().any(char::is_control) {
         problems.push(format!("the name must be 1 to {LONGEST_NAME} characters without line breaks"));

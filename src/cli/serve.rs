@@ -12,7 +12,7 @@ use crate::assemble::Process;
 use crate::data_dir::DataDir;
 use crate::listener::Port;
 use crate::outcome::Outcome;
-use crate::telemetry;
+use crate::{telemetry, upkeep};
 
 /// Run everything in one process, for production on one machine (SQLite)
 #[derive(Debug, Args)]
@@ -40,13 +40,15 @@ impl Serve {
         let (public, admin) = (Port::bind(config.server.listen).await?, Port::bind(config.server.admin_listen).await?);
         let process = Process::embedded(config, &DataDir::create(&self.data)?, self.common.clock()?).await?;
         let routes = process.routes(Unrouted::Refused)?;
-        let api = process.api(&routes);
+        let api = process.api(&routes, None)?;
+        let health = api.health().clone();
         let router = api::router::router(api.clone()).merge(api::router::health(api));
-        let admin = process.serve(admin, process.admin_router())?;
+        let admin = process.serve(admin, process.admin_router(&health))?;
         let public = process.serve(public, router)?;
         process.start_worker(routes)?;
         process.start_relay(Role::Embedded);
         info!(server.listen = %public, server.admin_listen = %admin, "otpd serves");
+        upkeep::warn_of_closed_doors(&health).await;
         process.run().await
     }
 }

@@ -31,7 +31,7 @@ impl WorkerCommand {
         let admin = Port::bind(config.server.admin_listen).await?;
         let process = Process::distributed(config, "otpd worker", self.common.clock()?)?;
         let routes = process.routes(Unrouted::Refused)?;
-        let admin = process.serve(admin, process.admin_router())?;
+        let admin = process.serve(admin, process.admin_router(&process.health()))?;
         info!(server.admin_listen = %admin, "the worker starts");
         if process.wait_for_store().await {
             process.start_worker(routes)?;
