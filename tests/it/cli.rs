@@ -1,8 +1,13 @@
 //! The command line: what it prints, where, and with which exit code.
 
+mod providers;
+mod session_keys;
+mod tenants;
+
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::client::Project;
@@ -162,6 +167,76 @@ fn wrong_settings_are_all_told_and_exit_with_78() {
 }
 
 #[test]
+fn a_check_goes_on_behind_the_first_error() {
+    let settings = environment(&[
+        ("TWILIO_ACCOUNT_SID", "AC0123456789abcdef0123456789abcdef"),
+        ("TWILIO_AUTH_TOKEN", "swordfish"),
+        ("TWILIO_FROM", "+15005550006"),
+        ("OTPD_SERVER__LISTEN", "nonsense"),
+        ("OTPD_SERVER__PUBLIC_URL", "https://"),
+        ("OTPD_RELAY__INTERVAL_MS", "1"),
+        ("OTPD_ROUTES__EMAIL", "twilio"),
+        ("OTPD_ROUTES__SMS", "twilio,nobody"),
+        ("OTPD_PROVIDERS__TWILO__MAX_PER_SECOND", "5"),
+        ("OTPD_PROVIDERS__TWILIO__MAX_CONCURRENT", "many"),
+        ("OTPD_PROVIDERS__OWN__KIND", "webhook"),
+    ]);
+    let (code, _, log) = run(&["config", "check", "--embedded"], &settings);
+    assert_eq!(code, 78);
+    for problem in [
+        "server.listen: ",
+        "server.public_url: ",
+        "relay.interval_ms must be 10 to 60000",
+        "routes.email: twilio does not carry email",
+        "routes.sms: there is no provider nobody",
+        "providers.twilo: it has bounds alone",
+        "providers.twilio.max_concurrent must be",
+        "providers.own.url: ",
+    ] {
+        assert!(log.contains(problem), "{problem} in {log}");
+    }
+}
+
+#[test]
+fn bounds_of_no_provider_are_named_at_start_and_in_the_list() {
+    let settings = environment(&[
+        ("TWILIO_ACCOUNT_SID", "AC0123456789abcdef0123456789abcdef"),
+        ("TWILIO_AUTH_TOKEN", "swordfish"),
+        ("TWILIO_FROM", "+15005550006"),
+        ("OTPD_PROVIDERS__TWILO__MAX_PER_SECOND", "5"),
+        ("OTPD_PROVIDERS__TWILIO__MAX_CONCURRENT", "many"),
+    ]);
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let data = dir.path().to_str().expect("UTF-8");
+    let (code, _, log) = run(&["serve", "--listen", "127.0.0.1:0", "--data", data], &settings);
+    assert_eq!(code, 78, "{log}");
+    let (code, stdout, _) = run(&["providers", "list", "--json"], &settings);
+    assert_eq!(code, 0);
+    let listed: Value = serde_json::from_str(&stdout).expect("JSON");
+    for (name, problem) in [("twilo", "it has bounds alone"), ("twilio", "max_concurrent must be")] {
+        let providers = listed["providers"].as_array().expect("providers");
+        let of = providers.iter().find(|provider| provider["provider"] == name).expect(name);
+        assert_eq!(of["status"], "wrong", "{of}");
+        assert!(of["problems"][0].as_str().expect("a problem").contains(problem), "{of}");
+        assert!(log.contains(problem), "{problem} in {log}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error_but_for_a_closed_pipe() {
+    let otpd = |redirected: &str| {
+        let line = format!("{:?} config show {redirected}", env!("CARGO_BIN_EXE_otpd"));
+        std::process::Command::new("bash").args(["-c", &line]).env_clear().output().expect("bash")
+    };
+    let full = otpd("> /dev/full");
+    assert_eq!(full.status.code(), Some(1));
+    let said = String::from_utf8(full.stderr).expect("UTF-8");
+    assert!(said.starts_with("otpd: cannot write to stdout: "), "{said}");
+    let piped = otpd("| head -n 0; exit ${PIPESTATUS[0]}");
+    assert_eq!(piped.status.code(), Some(0), "{piped:?}");
+}
+
+#[test]
 fn shown_settings_are_toml_and_hide_secrets() {
     let secrets = environment(&[
         ("OTPD_KEYS__ROOT", &"ab".repeat(32)),
@@ -211,9 +286,7 @@ async fn serve_has_no_project_of_its_own_and_no_sandbox_for_live_sends() {
     client.code("ann@example.com").await;
 
     assert_eq!(client.http.get(format!("{url}/metrics")).send().await.expect("a reply").status(), 404);
-    let metrics =
-        client.http.get(format!("{admin}/metrics")).send().await.expect("a reply").text().await.expect("text");
-    for name in [
+    let wanted = [
         "otpd_accepts_total",
         "otpd_refusals_total",
         "otpd_claims_total",
@@ -222,12 +295,30 @@ async fn serve_has_no_project_of_its_own_and_no_sandbox_for_live_sends() {
         "otpd_accept_to_handed_over_seconds_bucket",
         "otpd_provider_breaker",
         "otpd_oldest_due_seconds",
-    ] {
-        assert!(metrics.contains(&format!("\n{name}")), "{name} in {metrics}");
-    }
+    ];
+    eventually("every metric is shown", || async {
+        let metrics = client.http.get(format!("{admin}/metrics")).send().await.ok()?.text().await.ok()?;
+        wanted.iter().all(|name| metrics.contains(&format!("\n{name}"))).then_some(())
+    })
+    .await;
     let health = run(&["health", &format!("{admin}/healthz")], &Environment::new());
     assert_eq!((health.0, health.1.as_str()), (0, "alive\n"));
     assert_eq!(run(&["health", "http://127.0.0.1:1/healthz"], &Environment::new()).0, 1);
+}
+
+#[tokio::test]
+async fn whatever_callers_call_their_methods_the_metrics_stay_bounded() {
+    let otpd = Embedded::start().await;
+    let client = otpd.client();
+    let requests = (0..100).map(|nth| {
+        let method = Method::from_bytes(format!("METHOD{nth}").as_bytes()).expect("a method");
+        client.http.request(method, client.url("/api/v1/otp/send")).send()
+    });
+    futures_util::future::join_all(requests).await;
+    let metrics = client.http.get(client.url("/metrics")).send().await.expect("a reply").text().await.expect("text");
+    let of_odd = |line: &&str| line.contains("method=\"other\"") && line.contains("_count{");
+    assert_eq!(metrics.lines().filter(of_odd).count(), 1, "{metrics}");
+    assert!(!metrics.contains("METHOD"), "{metrics}");
 }
 
 #[tokio::test]
@@ -239,9 +330,13 @@ async fn nothing_that_a_thief_would_like_is_logged() {
     let code = client.code("ann.secret@example.com").await;
     client.verify("ann.secret@example.com", &code).await.expect(200);
     client.record_in(&id, &["delivered"]).await;
+    // One that the parser of numbers logs in parts, too.
+    for number in ["+14155552671", "+1415555267155"] {
+        client.send(&json!({ "target": number, "channel": "sms" })).await;
+    }
     let log = otpd.process.log_text();
     let secret_half = client.key.rsplit('_').next().expect("a secret").to_owned();
-    for secret in ["ann.secret", &secret_half, &format!("\"{code}\"")] {
+    for secret in ["ann.secret", "4155552671", &secret_half, &format!("\"{code}\"")] {
         assert!(!log.contains(secret), "{secret} was logged");
     }
     assert!(log.contains("\"http.route\":\"/api/v1/otp/records/{id}\""), "route templates are logged");

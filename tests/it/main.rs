@@ -7,8 +7,13 @@ mod cli;
 mod clients;
 mod crash;
 mod delivery;
+mod doors;
 mod flow;
+mod hooks;
+mod openapi;
 #[cfg(feature = "server-tests")]
 mod outage;
+mod sessions;
+mod simulator;
 mod tidy;
 mod v1;

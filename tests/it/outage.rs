@@ -254,10 +254,10 @@ async fn relays_that_publish_what_is_under_way_cause_no_second_delivery() {
     let otpd = Distributed::start_with(2, 2, &settings).await;
     let client = otpd.client().live();
     let burst = Burst::start(&client, "relay", 300);
-    burst.reached(200).await;
+    // All are accepted before time moves on: to an API whose clock is behind by that much, the other's pace is too fast.
+    let answers = burst.ended().await;
     // Late enough for the relays, too early for any lease.
     client.clock.advance(Duration::from_secs(7));
-    let answers = burst.ended().await;
     let timelines = timelines(&client, &answers.sent).await;
     assert_handed_over_once(&stub, &timelines);
     assert_eq!((answers.sent.len(), stub.arrivals().len()), (300, 300));

@@ -20,7 +20,6 @@ pub(super) struct Rig {
     pub(super) client: Client,
     pub(super) twilio: Vendor,
     pub(super) own: Vendor,
-    #[cfg_attr(not(feature = "server-tests"), expect(dead_code, reason = "it is kept running"))]
     pub(super) otpd: Otpd,
     environment: Environment,
     data: Option<String>,
@@ -28,7 +27,6 @@ pub(super) struct Rig {
     metrics: String,
 }
 
-#[expect(dead_code, reason = "it is kept running")]
 pub(super) enum Otpd {
     Embedded(Embedded),
     #[cfg(feature = "server-tests")]
@@ -63,7 +61,8 @@ macro_rules! rigged {
 }
 pub(super) use rigged;
 
-fn vendors() -> (Vendor, Vendor) {
+/// `twilio` and `own`, both well.
+pub(super) fn vendors() -> (Vendor, Vendor) {
     (Vendor::start(Answer::queued()), Vendor::start(Answer::taken()))
 }
 
@@ -87,7 +86,10 @@ fn settings<'a>(twilio: &'a Vendor, own: &'a Vendor, more: &[(&'a str, &'a str)]
 
 impl Rig {
     pub(super) async fn embedded(more: &[(&str, &str)]) -> Self {
-        let (twilio, own) = vendors();
+        Self::embedded_with(vendors(), more).await
+    }
+
+    pub(super) async fn embedded_with((twilio, own): (Vendor, Vendor), more: &[(&str, &str)]) -> Self {
         let otpd = Embedded::start_with(&settings(&twilio, &own, more)).await;
         let (client, environment, data) = (otpd.client().live(), otpd.environment.clone(), Some(otpd.data()));
         let metrics = client.admin.clone();
@@ -96,7 +98,11 @@ impl Rig {
 
     #[cfg(feature = "server-tests")]
     pub(super) async fn distributed(more: &[(&str, &str)]) -> Self {
-        let (twilio, own) = vendors();
+        Self::distributed_with(vendors(), more).await
+    }
+
+    #[cfg(feature = "server-tests")]
+    pub(super) async fn distributed_with((twilio, own): (Vendor, Vendor), more: &[(&str, &str)]) -> Self {
         let mut otpd = Distributed::start_with(1, 0, &settings(&twilio, &own, more)).await;
         let metrics = otpd.add_worker().await;
         let (client, environment) = (otpd.client().live(), otpd.environment.clone());
@@ -136,12 +142,29 @@ impl Rig {
 
     /// Waits until the breaker of a provider is shown as 0 closed, 1 half-open, 2 open.
     pub(super) async fn breaker(&self, provider: &str, position: u8) {
-        let line = format!("otpd_provider_breaker{{provider=\"{provider}\"}} {position}");
-        eventually(&line, || async {
-            let metrics = reply(self.client.http.get(format!("{}/metrics", self.metrics))).await.body;
-            metrics.as_str()?.lines().any(|shown| shown == line).then_some(())
-        })
-        .await;
+        self.metric("otpd_provider_breaker", provider, &position.to_string()).await;
+    }
+
+    /// Waits until a metric of a provider has this value.
+    pub(super) async fn metric(&self, name: &str, provider: &str, value: &str) {
+        let line = format!("{name}{{provider=\"{provider}\"}} {value}");
+        let shown = || async { self.metrics().await.lines().any(|shown| shown == line).then_some(()) };
+        eventually(&line, shown).await;
+    }
+
+    pub(super) async fn metrics(&self) -> String {
+        let metrics = reply(self.client.http.get(format!("{}/metrics", self.metrics))).await.body;
+        metrics.as_str().expect("text").to_owned()
+    }
+
+    /// How often the worker has said this.
+    pub(super) fn said(&self, words: &str) -> usize {
+        let worker = match &self.otpd {
+            Otpd::Embedded(otpd) => &otpd.process,
+            #[cfg(feature = "server-tests")]
+            Otpd::Distributed(otpd) => &otpd.workers[0],
+        };
+        worker.log_text().lines().filter(|line| line.contains(words)).count()
     }
 
     pub(super) async fn tokens_used(&self) -> Value {

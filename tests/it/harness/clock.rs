@@ -22,6 +22,12 @@ impl TestClock {
         self.file.to_str().expect("a path in UTF-8")
     }
 
+    /// The time that the processes go by, in seconds since the Unix epoch.
+    #[expect(clippy::disallowed_methods, reason = "the tests' own side of the clock")]
+    pub(crate) fn now_s(&self) -> i64 {
+        (jiff::Timestamp::now().as_millisecond() + self.offset_ms.load(Ordering::SeqCst)).div_euclid(1000)
+    }
+
     /// Moves time on for every process at once: the file is replaced, never half-written.
     pub(crate) fn advance(&self, time: Duration) {
         let step = i64::try_from(time.as_millis()).expect("a time that fits");

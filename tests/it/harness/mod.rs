@@ -12,6 +12,8 @@ pub(crate) mod embedded;
 pub(crate) mod process;
 #[cfg(feature = "server-tests")]
 pub(crate) mod proxy;
+pub(crate) mod signature;
+pub(crate) mod simulated;
 pub(crate) mod stub;
 
 use std::future::Future;

@@ -47,6 +47,11 @@ impl Answer {
     pub(crate) const fn after(time: Duration) -> Self {
         Self { status: StatusCode::OK, after: time }
     }
+
+    /// At once, with another status than 200.
+    pub(crate) const fn with(status: StatusCode) -> Self {
+        Self { status, after: Duration::ZERO }
+    }
 }
 
 impl Stub {

@@ -16,6 +16,7 @@ both_ways!(
     record_ids_of_both_kinds_are_understood,
     a_canceled_verification_is_closed_and_not_sent,
     wrong_guesses_at_one_target_are_limited,
+    wrong_guesses_from_one_address_are_limited_however_they_come,
 );
 
 fn refused(reason: &str) -> Value {
@@ -134,4 +135,23 @@ async fn wrong_guesses_at_one_target_are_limited(client: Client) {
         }
     }
     panic!("{compared} wrong guesses were compared");
+}
+
+/// All at once, at as many targets as they like, and to two APIs where there are two.
+async fn wrong_guesses_from_one_address_are_limited_however_they_come(client: Client) {
+    let targets: Vec<_> = (0..40).map(|nth| format!("user{nth}@example.com")).collect();
+    join_all(targets.iter().map(|target| client.send_to(target))).await;
+    let guess = |target: &str, code: &str| {
+        let guess = json!({ "target": target, "code": code, "clientIp": "192.0.2.1" });
+        let client = client.clone();
+        async move { client.post("/api/v1/otp/verify", &guess).await }
+    };
+    // Far longer than any code of this project: surely wrong.
+    guess(&targets[0], "0000000000").await.expect(200);
+    let guesses =
+        targets.iter().flat_map(|target| ["1111111111", "2222222222", "3333333333"].map(|code| guess(target, code)));
+    let answers = join_all(guesses).await;
+    let compared = answers.iter().filter(|answer| answer.body["reason"] == "Invalid code").count();
+    assert_eq!(compared, 59);
+    assert_eq!(answers.iter().filter(|answer| answer.status == 429).count(), 120 - 59);
 }
