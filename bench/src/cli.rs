@@ -1,0 +1,101 @@
+//! The command line: which scenarios, how large; the hidden subcommands are the baselines.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+
+use crate::baseline::Baseline;
+use crate::failure::{Failure, Outcome};
+use crate::machine::Machine;
+use crate::program::Programs;
+use crate::report::{Report, print, progress};
+use crate::run::Bench;
+use crate::scenarios::{self, Scenario};
+use crate::servers::Servers;
+use crate::settings::Flags;
+use crate::system::Templates;
+use crate::table;
+
+/// Measures otpd beside baselines that do the same work, in turn: docs/performance.md has what each figure means
+#[derive(Debug, Parser)]
+#[command(name = "bench", args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Scenarios by name (see `bench list`) or figure (S1 … S12), or `all`
+    #[arg(value_name = "SCENARIO")]
+    names: Vec<String>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the scenarios
+    List,
+    /// Print the table of a file that --json has written, as Markdown
+    Table { file: PathBuf },
+    /// Be a baseline
+    #[command(subcommand, hide = true)]
+    Baseline(Baseline),
+}
+
+impl Cli {
+    pub(crate) async fn run(self) -> Outcome {
+        match self.command {
+            Some(Command::List) => list(),
+            Some(Command::Table { file }) => print(&table::of_file(&file)?),
+            Some(Command::Baseline(baseline)) => baseline.run().await?,
+            None => measure(&self.names, &self.flags).await?,
+        }
+        Ok(())
+    }
+}
+
+fn list() {
+    for Scenario { name, figures, about, .. } in scenarios::ALL {
+        print(&format!("{name:10} {:32} {about}", figures.join(", ")));
+    }
+}
+
+async fn measure(names: &[String], flags: &Flags) -> Outcome {
+    let names = if names.is_empty() { &["all".to_owned()][..] } else { names };
+    let chosen = scenarios::chosen(names)?;
+    let settings = flags.settings();
+    let programs = Arc::new(Programs::find(flags.program.as_deref(), flags.logs.as_deref())?);
+    let servers = Arc::new(Servers::find()?);
+    let machine = Machine::look(&programs.otpd, programs.scratch(), servers.versions().await?)?;
+    let report = Report::new(machine, settings.clone());
+    progress(&report.head());
+    let mut bench =
+        Bench { settings, servers: Arc::clone(&servers), programs, report, templates: Templates::default() };
+    // Dropping the scenarios ends their processes, so an interrupted run leaves nothing either.
+    let outcome = tokio::select! {
+        outcome = run_all(&mut bench, &chosen) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(Failure::from("interrupted")),
+    };
+    servers.clean_up().await;
+    print(&bench.report.text());
+    if let Some(file) = &flags.json {
+        std::fs::write(file, format!("{:#}\n", bench.report.json()))?;
+    }
+    outcome?;
+    progress(&format!("bench: {} figures, {} missed", bench.report.figures().len(), bench.report.misses()));
+    Ok(())
+}
+
+async fn run_all(bench: &mut Bench, chosen: &[Scenario]) -> Outcome {
+    let begun = Instant::now();
+    for Scenario { name, figures, about, run } in chosen {
+        progress(&format!("[{:5.1} s] {name} ({}): {about}", begun.elapsed().as_secs_f64(), figures.join(", ")));
+        run(bench).await.map_err(|failure| format!("{name}: {failure}"))?;
+        let is_found = |wanted: &&&str| bench.report.figures().iter().any(|figure| figure.name == **wanted);
+        if let Some(missing) = figures.iter().find(|wanted| !is_found(wanted)) {
+            return Err(format!("{name} has not found {missing}").into());
+        }
+    }
+    progress(&format!("[{:5.1} s] done", begun.elapsed().as_secs_f64()));
+    Ok(())
+}
