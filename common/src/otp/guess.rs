@@ -1,6 +1,6 @@
 //! Verifying: guesses are counted first, then compared, then settled, all under the verification's row lock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::changes::Changes;
 use super::channel::Mode;
@@ -64,7 +64,7 @@ pub enum Reason {
 /// What the rows say of a batch before anything is counted.
 #[derive(Debug, Default)]
 pub struct Found {
-    pub open_targets: Vec<OpenTarget>,
+    pub open_targets: HashMap<Index, Vec<OpenTarget>>,
     pub verifications: HashMap<VerificationId, Verification>,
     pub limits: HashMap<Index, LimitTimes>,
 }
@@ -92,7 +92,8 @@ fn find(now: Timestamp, found: &Found, guess: &Guess) -> Option<VerificationId> 
     }
     let (target, record) = (&guess.target, guess.record.as_deref());
     let wanted = Wanted { project: guess.project, modes: guess.modes, target, record };
-    newest(now, &wanted, &found.open_targets, &found.verifications)
+    let pointers = target.all().filter_map(|target| found.open_targets.get(&target)).flatten();
+    newest(now, &wanted, pointers, &found.verifications)
 }
 
 /// Which verification a target stands for.
@@ -107,10 +108,10 @@ pub struct Wanted<'a> {
 
 /// The newest open verification that is wanted, else the newest closed one.
 #[must_use]
-pub fn newest(
+pub fn newest<'a>(
     now: Timestamp,
     wanted: &Wanted<'_>,
-    open_targets: &[OpenTarget],
+    open_targets: impl Iterator<Item = &'a OpenTarget>,
     verifications: &HashMap<VerificationId, Verification>,
 ) -> Option<VerificationId> {
     let matches = |row: &&OpenTarget| {
@@ -122,7 +123,7 @@ pub fn newest(
                 None => !row.key.record.starts_with(DOOR_PREFIX),
             }
     };
-    let pointed = open_targets.iter().filter(matches);
+    let pointed = open_targets.filter(matches);
     let found = pointed.filter_map(|row| verifications.get(&row.verification));
     // A live key that names no server id means a live verification where there is one: an inbox code is no login.
     let rank =
@@ -165,10 +166,32 @@ pub fn wanted(chosen: &[Result<VerificationId, Verdict>]) -> Vec<(VerificationId
     counts
 }
 
+/// Which verifications may close or lock by these guesses, in order: the dispatches of the others are nobody's concern.
+/// `matches` is [`decide`]'s.
+pub fn may_end(
+    verifications: &HashMap<VerificationId, Verification>,
+    batch: &[Guess],
+    chosen: &[Result<VerificationId, Verdict>],
+    matches: impl Fn(&Verification, &Code) -> bool,
+) -> Vec<VerificationId> {
+    let mut guesses: HashMap<VerificationId, i16> = HashMap::new();
+    let mut ending = BTreeSet::new();
+    for (guess, id) in batch.iter().zip(chosen).filter_map(|(guess, id)| Some((guess, *id.as_ref().ok()?))) {
+        let Some(verification) = verifications.get(&id) else { continue };
+        let guesses = guesses.entry(id).or_insert(verification.guesses);
+        *guesses = guesses.saturating_add(1);
+        if *guesses >= verification.budget || matches(verification, &guess.code) {
+            ending.insert(id);
+        }
+    }
+    ending.into_iter().collect()
+}
+
 /// The rows as they were locked, before their guesses were counted.
 #[derive(Debug, Default)]
 pub struct Locked {
     pub verifications: HashMap<VerificationId, Verification>,
+    /// Of those that [`may_end`].
     pub dispatches: HashMap<VerificationId, Vec<Dispatch>>,
 }
 

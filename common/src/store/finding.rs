@@ -40,9 +40,12 @@ pub(super) async fn for_accept(tx: &mut dyn Tx, batch: &[Accept]) -> Result<acce
 
 pub(super) async fn for_guess(tx: &mut dyn Tx, batch: &[Guess]) -> Result<guess::Found> {
     let targets = batch.iter().flat_map(|guess| guess.target.all().map(|target| (guess.project, target)));
-    let open_targets = tx.read_open_targets(&unique(targets)).await?;
+    let mut open_targets: HashMap<_, Vec<_>> = HashMap::new();
+    for row in tx.read_open_targets(&unique(targets)).await? {
+        open_targets.entry(row.key.target).or_default().push(row);
+    }
     let by_id = batch.iter().filter_map(|guess| guess.by_id.map(|(id, _)| id));
-    let ids = unique(by_id.chain(open_targets.iter().map(|row| row.verification)));
+    let ids = unique(by_id.chain(open_targets.values().flatten().map(|row| row.verification)));
     let verifications = if ids.is_empty() { Default::default() } else { tx.read_verifications(&ids).await? };
     let limits = batch.iter().flat_map(|guess| &guess.limits).flat_map(|limit| limit.key.all());
     let limits = unique(limits);
@@ -138,9 +141,4 @@ async fn read_verifications(
 
 pub(super) fn unique<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
     items.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-pub(super) fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
-    items.sort_unstable();
-    items
 }

@@ -1,9 +1,10 @@
 //! The hot operations: find and lock the rows of a batch, let the domain decide, write what it says, commit.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use super::finding::{self, sorted, unique};
+use super::finding::{self, unique};
 use super::{Backend, Result, StoreError, Tx};
 use crate::keys::Keyring;
 use crate::otp::accept::{self, Accept, Accepted, Refusal};
@@ -139,10 +140,10 @@ impl Store {
             return Ok(chosen.into_iter().filter_map(std::result::Result::err).collect());
         }
         let verifications = tx.count_guesses(&wanted, now).await?;
-        let ids: Vec<_> = verifications.keys().copied().collect();
-        let dispatches = tx.lock_dispatches_of(&sorted(ids)).await?;
-        let locked = guess::Locked { verifications, dispatches };
         let matches = |verification: &_, code: &_| keys.code_matches(verification, code);
+        let ending = guess::may_end(&verifications, batch, &chosen, matches);
+        let dispatches = if ending.is_empty() { HashMap::new() } else { tx.lock_dispatches_of(&ending).await? };
+        let locked = guess::Locked { verifications, dispatches };
         let (verdicts, changes) = guess::decide(now, locked, batch, chosen, matches);
         tx.write(&changes).await?;
         tx.commit().await?;
@@ -245,7 +246,7 @@ impl Store {
         let open_targets = tx.read_open_targets(&targets).await?;
         let ids = unique(open_targets.iter().map(|row| row.verification));
         let verifications = tx.read_verifications(&ids).await?;
-        Ok(guess::newest(now, wanted, &open_targets, &verifications))
+        Ok(guess::newest(now, wanted, open_targets.iter(), &verifications))
     }
 
     /// Makes a dispatch due now because an operator says so.

@@ -131,21 +131,23 @@ pub(super) fn guess() -> Repeat {
             limits: send.limits.clone(),
         })
         .collect();
-    let open_targets: Vec<OpenTarget> = accepted
-        .iter()
-        .filter_map(|(send, _)| {
-            let key = send.open_target_keys().next()?;
-            Some(OpenTarget { key, verification: send.candidate.id, expires: send.candidate.expires })
-        })
-        .collect();
+    let open_targets = accepted.iter().filter_map(|(send, _)| {
+        let key = send.open_target_keys().next()?;
+        let target = key.target;
+        Some((target, vec![OpenTarget { key, verification: send.candidate.id, expires: send.candidate.expires }]))
+    });
+    let open_targets = open_targets.collect();
     let verifications = accepted.iter().map(|(send, _)| (send.candidate.id, send.candidate.clone()));
     let found = guess::Found { open_targets, verifications: verifications.collect(), ..guess::Found::default() };
     let dispatches = accepted.iter().map(|(send, dispatch)| (send.candidate.id, vec![dispatch.clone()]));
     let dispatches: std::collections::HashMap<_, _> = dispatches.collect();
     Box::new(move || {
         let chosen = guess::choose(NOW, &found, &guesses);
-        let locked = guess::Locked { verifications: found.verifications.clone(), dispatches: dispatches.clone() };
         let matches = |verification: &Verification, code: &Code| world.keys.code_matches(verification, code);
+        let ending = guess::may_end(&found.verifications, &guesses, &chosen, matches);
+        let of = |id: VerificationId| Some((id, dispatches.get(&id)?.clone()));
+        let dispatches = ending.into_iter().filter_map(of).collect();
+        let locked = guess::Locked { verifications: found.verifications.clone(), dispatches };
         black_box(guess::decide(NOW, locked, &guesses, chosen, matches));
     })
 }
