@@ -1,6 +1,7 @@
 //! What every request passes: a span, a sampled log line, a metric, and a net for panics.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::core::Api;
@@ -15,7 +17,7 @@ use crate::error::ApiError;
 use crate::telemetry;
 
 /// How long a request may take in all, its body included.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Logs refusals and failures always, successes one in `log.sample`. Route templates only: paths may name people.
 pub(crate) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
@@ -62,15 +64,18 @@ fn log(response: &Response, took: Duration, nth: u64, sample: u64) {
     }
 }
 
-/// Ends a request that takes too long.
-pub(crate) async fn patience(request: Request, next: Next) -> Result<Response, ApiError> {
-    let timed_out = |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long");
-    tokio::time::timeout(PATIENCE, next.run(request)).await.map_err(timed_out)
+/// Ends a request that takes too long, and one whose handler panics.
+pub(crate) async fn guarded(request: Request, next: Next) -> Response {
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => panicked(panic.as_ref()),
+        Err(_) => ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long").into_response(),
+    }
 }
 
 /// A panic is a bug: the client gets a plain 500, the log the rest.
-#[expect(clippy::needless_pass_by_value, reason = "the signature that CatchPanicLayer wants")]
-pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+fn panicked(panic: &(dyn Any + Send)) -> Response {
     let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     error!(panic = words.unwrap_or("unknown"), "a handler panicked");
     ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error").into_response()

@@ -1,17 +1,17 @@
 //! What stands before every door: the body is read and checked, time is limited, panics are caught, and whatever goes
 //! wrong is told in the door's own shape.
+//!
+//! It is one layer, not one for each of these: every layer of a router is cloned with all that lies below it, request by
+//! request.
 
-use std::future::ready;
-
-use axum::middleware::{from_fn, map_response};
-use axum::response::Response;
-use tower_http::catch_panic::CatchPanicLayer;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::core::Api;
 use crate::error::{Shape, reshape};
 use crate::extract::{require_form, require_json};
-use crate::middleware;
+use crate::middleware::guarded;
 
 /// What the bodies of a door's POSTs must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +24,8 @@ pub(crate) enum Body {
 
 /// The routes of a door, made safe and told in one shape.
 pub(crate) fn front(shape: Shape, routes: OpenApiRouter<Api>) -> OpenApiRouter<Api> {
-    guard(routes).layer(map_response(move |response: Response| ready(reshape(shape, response))))
-}
-
-/// The same, but for the shape.
-pub(super) fn guard(routes: OpenApiRouter<Api>) -> OpenApiRouter<Api> {
-    routes.layer(CatchPanicLayer::custom(middleware::panicked)).layer(from_fn(middleware::patience))
+    let front = move |request: Request, next: Next| async move { reshape(shape, guarded(request, next).await) };
+    routes.layer(from_fn(front))
 }
 
 impl Body {

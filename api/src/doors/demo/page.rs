@@ -19,8 +19,9 @@ use utoipa_axum::router::OpenApiRouter;
 use super::words::about;
 use crate::core::Api;
 use crate::doors::OpenDoor;
-use crate::doors::front::guard;
+
 use crate::error::{ApiError, keep_said};
+use crate::middleware::guarded;
 use crate::openapi::demo::{Refusal, Step, View};
 use crate::sessions::ACCESS_LIFE;
 
@@ -163,12 +164,12 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// The routes of the page, made safe; what is refused below them is told by the page too.
 pub(crate) fn front(routes: OpenApiRouter<Api>) -> OpenApiRouter<Api> {
-    guard(routes).layer(from_fn(dress))
+    routes.layer(from_fn(dress))
 }
 
 async fn dress(request: Request, next: Next) -> Response {
     let wants_data = wants_data(request.method(), request.headers());
-    let mut response = next.run(request).await;
+    let mut response = guarded(request, next).await;
     let wrong_method = (response.status() == StatusCode::METHOD_NOT_ALLOWED).then(ApiError::method_not_allowed);
     if let Some(error) = response.extensions_mut().remove::<ApiError>().or(wrong_method) {
         // A closed door shows no page.
