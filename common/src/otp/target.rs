@@ -108,11 +108,14 @@ impl Target {
         if country.is_some_and(|country| !country.agrees(&number)) {
             return Err(BadTarget::CountryCodeMismatch);
         }
-        if matches!(strictness, Strictness::Valid { .. }) && !number.is_valid() {
+        // Which of the regions of a calling code it belongs to takes long to find out, so it is asked once.
+        let region = number.get_region_code();
+        let is_valid = || region.is_some_and(|region| number.is_valid_for_region(region));
+        if matches!(strictness, Strictness::Valid { .. }) && !is_valid() {
             return Err(BadTarget::Phone);
         }
         let e164 = number.format_as(PhoneNumberFormat::E164).into_owned();
-        let region = number.get_region_code().filter(|region| *region != Region::World);
+        let region = region.filter(|region| *region != Region::World);
         let country = region.map_or_else(|| "ZZ".to_owned(), |region| region.to_string());
         Ok(Self { canonical: e164.clone(), delivered: e164, country: Some(country), is_phone: true })
     }
