@@ -55,7 +55,7 @@ impl Cli {
 }
 
 fn list() {
-    for Scenario { name, figures, about, .. } in scenarios::ALL {
+    for Scenario { name, figures, about, .. } in scenarios::every() {
         print(&format!("{name:10} {:32} {about}", figures.join(", ")));
     }
 }

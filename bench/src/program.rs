@@ -133,8 +133,17 @@ impl Process {
 
     /// The most memory that was ever resident, in MB.
     pub(crate) fn peak_memory_mb(&self) -> Outcome<f64> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that is resident now, in MB.
+    pub(crate) fn memory_mb(&self) -> Outcome<f64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, name: &str) -> Outcome<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no memory in /proc")?;
         let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1024.0 / 1e6)
     }

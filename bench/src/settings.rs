@@ -26,6 +26,9 @@ pub(crate) struct Flags {
     /// Projects that the load is spread over (default: 16)
     #[arg(long, value_name = "N")]
     projects: Option<usize>,
+    /// Minutes of the soak (default: 30)
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<f64>,
     /// Milliseconds that the provider's stub takes for a message, where a scenario does not say (default: 1)
     #[arg(long, value_name = "MS")]
     provider_ms: Option<u64>,
@@ -48,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) connections: usize,
     pub(crate) burst: u64,
     pub(crate) projects: usize,
+    pub(crate) minutes: f64,
     pub(crate) provider_ms: u64,
 }
 
@@ -61,6 +65,7 @@ impl Flags {
             connections: self.connections.unwrap_or(if self.quick { 16 } else { 256 }).max(1),
             burst: self.burst.unwrap_or(sized(20_000, 100)).max(50),
             projects: self.projects.unwrap_or(if self.quick { 2 } else { 16 }).max(1),
+            minutes: self.minutes.unwrap_or(if self.quick { 0.02 } else { 30.0 }).max(0.01),
             provider_ms: self.provider_ms.unwrap_or(1),
         }
     }
@@ -70,6 +75,11 @@ impl Settings {
     /// How long each measurement under load goes on.
     pub(crate) fn time(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
+    }
+
+    /// How long the soak goes on.
+    pub(crate) fn soak(&self) -> Duration {
+        Duration::from_secs_f64(self.minutes * 60.0)
     }
 
     /// How long a system runs under load before it is measured.

@@ -34,7 +34,7 @@ fn every_scenario_works_and_finds_its_figures() {
     let dir = tempfile::TempDir::new().expect("a directory");
     let json = dir.path().join("figures.json");
     let (otpd, json) = (otpd(), json.to_str().expect("UTF-8"));
-    bench(&["all", "--quick", "--program", otpd.to_str().expect("UTF-8"), "--json", json]);
+    bench(&["all", "soak", "--quick", "--program", otpd.to_str().expect("UTF-8"), "--json", json]);
 
     let found: Value = serde_json::from_slice(&std::fs::read(json).expect("the figures")).expect("JSON");
     let figures = figures();
@@ -46,6 +46,9 @@ fn every_scenario_works_and_finds_its_figures() {
         let figure = &found["figures"][&name];
         assert!(figure["ours"].as_f64().is_some_and(|ours| ours >= 0.0), "{name} is {figure}");
         assert!(table.lines().any(|line| line.starts_with(&format!("| {name} "))), "{name} in {table}");
+    }
+    for name in ["soak", "soak.worker"] {
+        assert!(found["figures"][name]["ratio"].as_f64().is_some(), "{name} is {}", found["figures"][name]);
     }
     for part in ["processor", "cores", "program", "postgres", "rabbitmq", "fsync_ms"] {
         assert!(!found["machine"][part].is_null(), "{part} in {}", found["machine"]);

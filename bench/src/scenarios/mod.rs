@@ -6,6 +6,7 @@ mod drain;
 mod embedded;
 mod memory;
 mod scaling;
+mod soak;
 mod startup;
 mod steady;
 mod sustained;
@@ -96,17 +97,31 @@ pub(crate) const ALL: [Scenario; 10] = [
     },
 ];
 
+/// Those that take too long for `all`: they are asked for by name.
+pub(crate) const LONG: [Scenario; 1] = [Scenario {
+    name: "soak",
+    figures: &["soak", "soak.worker"],
+    about: "memory after half an hour at half of what it can do (--minutes)",
+    run: |bench| Box::pin(soak::run(bench)),
+}];
+
+pub(crate) fn every() -> impl Iterator<Item = Scenario> {
+    ALL.into_iter().chain(LONG)
+}
+
 /// The scenarios that were asked for; an unknown name is told with those that there are.
 pub(crate) fn chosen(names: &[String]) -> Outcome<Vec<Scenario>> {
-    if names.iter().any(|name| name == "all") {
-        return Ok(ALL.to_vec());
+    let mut chosen = Vec::new();
+    for name in names {
+        if name == "all" {
+            chosen.extend(ALL);
+            continue;
+        }
+        let found = every().find(|scenario| scenario.name == name || scenario.figures[0] == name);
+        let all = || every().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
+        chosen.push(found.ok_or_else(|| format!("there is no scenario {name}; there are: all, {}", all()))?);
     }
-    let find = |name: &String| {
-        let known = ALL.into_iter().find(|scenario| scenario.name == name || scenario.figures[0] == name);
-        let all = ALL.map(|scenario| scenario.name).join(", ");
-        known.ok_or_else(|| format!("there is no scenario {name}; there are: all, {all}").into())
-    };
-    names.iter().map(find).collect()
+    Ok(chosen)
 }
 
 /// Sends to something that knows no projects.

@@ -43,7 +43,7 @@ pub(super) async fn run(bench: &mut Bench) -> Outcome {
 }
 
 /// Sends a second that are accepted, delivered and written back, when as many are begun as arrive.
-async fn flow(bench: &mut Bench, kind: Kind) -> Outcome<f64> {
+pub(super) async fn flow(bench: &mut Bench, kind: Kind) -> Outcome<f64> {
     let (connections, time, warm_up) = (bench.settings.connections, bench.settings.time(), bench.settings.warm_up());
     let gate = Arc::new(Semaphore::new(connections * UNDER_WAY));
     let room = room(time + warm_up);
