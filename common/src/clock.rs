@@ -22,7 +22,8 @@ pub struct Clock {
 pub struct NoTestClock;
 
 impl Clock {
-    /// A clock that adds the milliseconds written in `file` at each reading. For tests alone.
+    /// A clock that adds the milliseconds written in `file` at each reading; where `=` stands before them they are the
+    /// time itself, which then stands still. For tests alone.
     ///
     /// # Errors
     /// When the program was built without the feature `test-clock`.
@@ -37,23 +38,37 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
         let machine = jiff::Timestamp::now().as_millisecond();
-        Timestamp::from_ms(machine + self.offset_ms.load(Ordering::Relaxed) + self.test_offset_ms())
+        match self.test_time() {
+            TestTime::Off(ms) => Timestamp::from_ms(machine + self.offset_ms.load(Ordering::Relaxed) + ms),
+            TestTime::Still(ms) => Timestamp::from_ms(ms),
+        }
     }
 
     /// Corrects the clock by the store's time, read half-way between two readings of this machine's.
     pub fn follow(&self, store: Timestamp, before: Timestamp, after: Timestamp) {
+        let TestTime::Off(test_offset) = self.test_time() else { return };
         if after.since(before) > SLOW {
             return;
         }
         let middle = i64::midpoint(before.as_ms(), after.as_ms());
-        let drift = store.as_ms() - (middle - self.test_offset_ms());
+        let drift = store.as_ms() - (middle - test_offset);
         self.offset_ms.fetch_add(drift, Ordering::Relaxed);
     }
 
-    fn test_offset_ms(&self) -> i64 {
-        let Some(file) = &self.offset_file else { return 0 };
-        std::fs::read_to_string(file.as_path()).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    fn test_time(&self) -> TestTime {
+        let text = self.offset_file.as_ref().and_then(|file| std::fs::read_to_string(file.as_path()).ok());
+        let text = text.unwrap_or_default();
+        match text.trim().strip_prefix('=').map(str::parse) {
+            Some(Ok(ms)) => TestTime::Still(ms),
+            _ => TestTime::Off(text.trim().parse().unwrap_or(0)),
+        }
     }
+}
+
+/// What the tests have made of the time.
+enum TestTime {
+    Off(i64),
+    Still(i64),
 }
 
 #[cfg(test)]

@@ -202,6 +202,8 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpListener;
+
+    use crate::testing::closed_port;
     use wiremock::matchers::any;
     use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -218,7 +220,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_did_not_leave_is_unavailable() {
-        let port = TcpListener::bind("127.0.0.1:0").expect("port").local_addr().expect("address").port();
+        let (_closed, port) = closed_port();
         check(get(&format!("http://127.0.0.1:{port}/secret")).await, &Cause::Unavailable);
         check(get("http://nowhere.invalid/secret").await, &Cause::Unavailable);
     }

@@ -1,5 +1,6 @@
 //! Messages, tools and renderings that the tests of all providers share.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use common::otp::provider_error::Cause;
 use common::otp::target::{Strictness, Target};
 use common::tenancy::new_project_id;
 use serde_json::Value;
+use tokio::net::TcpSocket;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 use wiremock::matchers::any;
@@ -47,6 +49,14 @@ impl ReceiptSink for Kept {
         assert_eq!(provider, "sandbox");
         self.receipts.lock().expect("lock").push(event);
     }
+}
+
+/// A port that refuses connections while the socket lives: it is bound, and nobody listens.
+pub(crate) fn closed_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().expect("socket");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("port");
+    let port = socket.local_addr().expect("address").port();
+    (socket, port)
 }
 
 pub(crate) fn tools() -> Tools {

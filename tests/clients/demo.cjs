@@ -56,6 +56,12 @@ const button = (page, name) => page.getByRole("button", { name, exact: true });
 const heading = (page) => page.getByRole("heading", { level: 1 }).innerText();
 const isFocused = (locator) => locator.evaluate((element) => element === document.activeElement);
 
+/** From now on the page's time goes on when it is told to, so that no second of a countdown passes by itself. */
+async function stopClock(page) {
+  await page.clock.install();
+  await page.clock.pauseAt(Date.now() + 60_000);
+}
+
 async function ask(page) {
   await page.goto(url);
   await field(page).fill(target);
@@ -115,7 +121,7 @@ async function token(browser) {
 /** Waiting for another code: the button counts down, first from a send, then from a refusal's Retry-After. */
 async function waiting(browser) {
   const { page, told } = await open(browser);
-  await page.clock.install();
+  await stopClock(page);
   await ask(page);
   const label = () => resend(page).innerText();
   told.first = [await resend(page).isDisabled(), await label()];
@@ -162,6 +168,7 @@ async function webotp(browser) {
 /** What a screen reader is given, and what the keyboard alone can do. */
 async function access(browser) {
   const { page, told } = await open(browser, { viewport: { width: 320, height: 640 } });
+  await stopClock(page);
   await page.goto(url);
   told.language = await page.locator("html").getAttribute("lang");
   told.start = [await eventually("the focus", () => isFocused(field(page))), await field(page).getAttribute("autocomplete")];

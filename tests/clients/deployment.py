@@ -9,7 +9,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -115,11 +114,12 @@ def check_the_services_start_answer_and_stop():
         prefix = f"otpd-deployment-{secrets.token_hex(4)}"
         processes = []
         try:
-            for name in replicas:
-                processes.append((name, *start(name, store, prefix)))
-            for name, _, port in processes:
+            for number, name in enumerate(replicas):
+                processes.append((name, *start(name, f"{name}-{number}", store, prefix)))
+            for name, _, log in processes:
+                port = poll(lambda log=log: admin_port(log), name)
                 poll(lambda port=port: run(["health", f"http://127.0.0.1:{port}/healthz"], {}), name)
-                metrics = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
+                metrics = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60)
                 assert metrics.status == 200, name
             for name, process, _ in processes:
                 process.send_signal(signal.SIGTERM)
@@ -130,20 +130,25 @@ def check_the_services_start_answer_and_stop():
                 process.kill()
 
 
-def start(name, store, prefix):
-    port = free_port()
+def start(name, named, store, prefix):
     settings = {
         "OTPD_STORE__URL": store,
         "OTPD_QUEUE__URL": os.environ["OTPD_TEST_RABBITMQ"],
         "OTPD_QUEUE__PREFIX": prefix,
-        "OTPD_SERVER__LISTEN": f"127.0.0.1:{free_port()}",
-        "OTPD_SERVER__ADMIN_LISTEN": f"127.0.0.1:{port}",
+        "OTPD_SERVER__LISTEN": "127.0.0.1:0",
+        "OTPD_SERVER__ADMIN_LISTEN": "127.0.0.1:0",
     }
-    log = ROOT / "target/clients" / f"{name}-{port}.log"
+    log = ROOT / "target/clients" / f"{named}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         process = subprocess.Popen([PROGRAM, *command(name)], env=environment(name, settings), stderr=output)
-    return process, port
+    return process, log
+
+
+def admin_port(log):
+    told = re.search(r"admin_listen.{0,20}?127\.0\.0\.1:(\d+)", log.read_text())
+    assert told, "it has not said where it listens"
+    return told.group(1)
 
 
 def command(name):
@@ -180,7 +185,7 @@ def database():
             connection.execute(f"drop database {name} with (force)")
 
 
-def poll(attempt, name, seconds=30):
+def poll(attempt, name, seconds=120):
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -189,12 +194,6 @@ def poll(attempt, name, seconds=30):
             if time.monotonic() > deadline:
                 raise AssertionError(f"{name} was not healthy within {seconds} s: {error}") from None
             time.sleep(0.2)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 if __name__ == "__main__":

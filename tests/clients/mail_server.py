@@ -70,7 +70,8 @@ async def serve(arguments):
 
     implicit = context if arguments.tls == "implicit" else None
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(connection, "127.0.0.1", arguments.port, ssl=implicit)
+    # The tests hold the port too, so that nobody takes it while no server runs.
+    server = await loop.create_server(connection, "127.0.0.1", arguments.port, ssl=implicit, reuse_port=True)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -54,7 +54,7 @@ async fn a_second_signal_ends_the_program_at_once() {
     assert!(otpd.process.is_running(), "an attempt is under way");
     let before = Instant::now();
     assert_eq!(otpd.process.terminate().await.code(), Some(130));
-    assert!(before.elapsed() < Duration::from_secs(3));
+    assert!(before.elapsed() < Duration::from_secs(8), "the attempt's ten seconds were waited for");
 }
 
 #[cfg(feature = "server-tests")]

@@ -15,8 +15,8 @@ const SLOW: Answer = Answer::after(Duration::from_millis(100));
 /// More than the ten seconds of a provider and the five around them.
 const LEASE: Duration = Duration::from_secs(16);
 
-/// No step of a request takes longer, whatever has happened to the store.
-const PATIENCE: Duration = Duration::from_secs(12);
+/// No step of a request takes longer, whatever has happened to the store: the API itself would end it after half a minute.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// One API and one worker whose way to a server leads over a line that can be cut.
 async fn start_behind(setting: &str, stub: &Stub) -> (Distributed, Proxy) {
@@ -128,7 +128,7 @@ async fn connections_to_the_store_that_die_without_a_word_are_replaced() {
     let looks = || join_all((0..8).map(|_| client.get("/api/v1/otp/stats")));
     let asked = Instant::now();
     looks().await;
-    assert!(asked.elapsed() < 2 * PATIENCE, "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
     let mut sent = burst.ended().await.sent;
     eventually("good connections", || async { looks().await.iter().all(|reply| reply.status == 200).then_some(()) })
         .await;

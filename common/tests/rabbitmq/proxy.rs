@@ -1,6 +1,6 @@
 //! A way to the broker that can be cut and opened again.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -9,23 +9,17 @@ use tokio::task::JoinSet;
 pub(crate) struct Proxy {
     pub(crate) address: String,
     target: String,
-    gate: Mutex<Gate>,
-}
-
-enum Gate {
-    /// The port is ours, yet connections are refused.
-    Closed(Option<TcpSocket>),
-    Open {
-        /// Dropping it ends the listener and every connection.
-        _running: JoinSet<()>,
-    },
+    /// Bound, and never listened to: so the port is ours all the time, yet connections are refused.
+    _place: TcpSocket,
+    /// The listener and every connection, while there are any: dropping it ends them.
+    running: Mutex<Option<JoinSet<()>>>,
 }
 
 impl Proxy {
     pub(crate) fn closed(target: &str) -> Self {
-        let socket = reserve("127.0.0.1:0");
-        let address = socket.local_addr().expect("an address").to_string();
-        Self { address, target: target.to_owned(), gate: Mutex::new(Gate::Closed(Some(socket))) }
+        let place = bound("127.0.0.1:0");
+        let address = place.local_addr().expect("an address").to_string();
+        Self { address, target: target.to_owned(), _place: place, running: Mutex::default() }
     }
 
     pub(crate) fn open(target: &str) -> Self {
@@ -36,27 +30,22 @@ impl Proxy {
 
     /// Ends every connection and refuses new ones.
     pub(crate) fn cut(&self) {
-        *self.gate() = Gate::Closed(None);
+        *self.running.lock().expect("the gate") = None;
     }
 
     pub(crate) fn reopen(&self) {
-        let mut gate = self.gate();
-        let Gate::Closed(socket) = &mut *gate else { return };
-        let socket = socket.take().unwrap_or_else(|| reserve(&self.address));
-        let listener = socket.listen(64).expect("a listener");
+        let listener = bound(&self.address).listen(64).expect("a listener");
         let mut running = JoinSet::new();
         running.spawn(serve(listener, self.target.clone()));
-        *gate = Gate::Open { _running: running };
-    }
-
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().expect("the gate")
+        *self.running.lock().expect("the gate") = Some(running);
     }
 }
 
-fn reserve(address: &str) -> TcpSocket {
+/// Beside others of ours that are bound there, and nobody else's.
+fn bound(address: &str) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("the option");
+    socket.set_reuseport(true).expect("the option");
     socket.bind(address.parse().expect("an address")).expect("the port");
     socket
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{email, email_to, tools};
+use crate::testing::{closed_port, email, email_to, tools};
 
 fn smtp(settings: &Value) -> Smtp {
     let mut settings = Settings::new("smtp", settings);
@@ -18,8 +18,13 @@ fn smtp(settings: &Value) -> Smtp {
     Smtp { name: "smtp".to_owned(), server, from, clock: tools().clock }
 }
 
+/// Patient with a server that gets on.
 fn local(port: u16) -> Smtp {
-    smtp(&json!({"host": "127.0.0.1", "port": port, "from": "Shop <otp@shop.example>", "timeout": 1}))
+    waiting(port, 10)
+}
+
+fn waiting(port: u16, seconds: u8) -> Smtp {
+    smtp(&json!({"host": "127.0.0.1", "port": port, "from": "Shop <otp@shop.example>", "timeout": seconds}))
 }
 
 fn letter(message: &Message) -> String {
@@ -197,17 +202,17 @@ fn serve(mut stream: &TcpStream, script: Script) {
     }
 }
 
-async fn sent_to(script: Script) -> Result<Handed, Cause> {
-    local(scripted(script).0).send(&email()).await.map_err(|failure| failure.cause)
+async fn sent_to(script: Script, seconds: u8) -> Result<Handed, Cause> {
+    waiting(scripted(script).0, seconds).send(&email()).await.map_err(|failure| failure.cause)
 }
 
 #[tokio::test]
 async fn a_silence_means_what_had_left_before_it() {
-    assert_eq!(sent_to(Script::SilentFromTheStart).await, Err(Cause::Unavailable));
-    assert_eq!(sent_to(Script::SilentAfterTheMessage).await, Err(Cause::Ambiguous));
-    assert_eq!(sent_to(Script::HangsUpAfterTheMessage).await, Err(Cause::Ambiguous));
-    let closed = TcpListener::bind("127.0.0.1:0").expect("port").local_addr().expect("address").port();
-    assert_eq!(local(closed).send(&email()).await.expect_err("closed").cause, Cause::Unavailable);
+    assert_eq!(sent_to(Script::SilentFromTheStart, 1).await, Err(Cause::Unavailable));
+    assert_eq!(sent_to(Script::SilentAfterTheMessage, 4).await, Err(Cause::Ambiguous));
+    assert_eq!(sent_to(Script::HangsUpAfterTheMessage, 10).await, Err(Cause::Ambiguous));
+    let (_closed, port) = closed_port();
+    assert_eq!(local(port).send(&email()).await.expect_err("closed").cause, Cause::Unavailable);
 }
 
 #[tokio::test]
@@ -227,7 +232,7 @@ async fn connections_are_used_again_and_broken_ones_are_not() {
     assert_eq!(served.load(std::sync::atomic::Ordering::SeqCst), 1);
 
     let (port, served) = scripted(Script::SilentAfterTheMessage);
-    let smtp = local(port);
+    let smtp = waiting(port, 4);
     for _ in 0..2 {
         assert_eq!(smtp.send(&email()).await.expect_err("silent").cause, Cause::Ambiguous);
     }
@@ -238,7 +243,7 @@ async fn connections_are_used_again_and_broken_ones_are_not() {
 async fn a_check_sends_nothing_and_tells_what_is_wrong() {
     let fine = local(scripted(Script::Fine).0).check().await;
     assert_eq!(fine, Check { reachable: Some(true), ..Check::default() });
-    let silent = local(scripted(Script::SilentFromTheStart).0).check().await;
+    let silent = waiting(scripted(Script::SilentFromTheStart).0, 1).check().await;
     assert_eq!((silent.reachable, silent.credentials, &silent.problem), (Some(false), None, &None));
     assert!(matches!(silent.trouble, Some((Cause::Unavailable, _))), "{silent:?}");
     let port = scripted(Script::Fine).0;

@@ -1,11 +1,13 @@
 //! The mail server of tests/clients/mail_server.py, and otpd set up to send by it.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 use super::python;
 use crate::harness::PATIENCE;
@@ -15,6 +17,8 @@ pub(super) struct MailServer {
     child: Child,
     lines: Receiver<String>,
     pub(super) port: u16,
+    /// Keeps the port, also while the server is stopped.
+    _place: TcpSocket,
 }
 
 impl MailServer {
@@ -24,7 +28,10 @@ impl MailServer {
         let (sender, lines) = channel();
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let port = lines.recv_timeout(PATIENCE).expect("a port").parse().expect("a port");
-        Self { child, lines, port }
+        let place = TcpSocket::new_v4().expect("a socket");
+        place.set_reuseport(true).expect("the option");
+        place.bind(SocketAddr::from(([127, 0, 0, 1], port))).expect("the port");
+        Self { child, lines, port, _place: place }
     }
 
     /// The next message that it has taken.

@@ -24,6 +24,8 @@ fn numbers() -> impl Iterator<Item = String> {
 }
 
 async fn refused_credentials_open_the_breaker_until_a_probe_succeeds(rig: Rig) {
+    // So the second vendor is asked at once, and not at a pass that would come in its time.
+    rig.client.hold_time().await;
     let mut numbers = numbers();
     let mut next = || numbers.next().expect("a number");
     rig.twilio.answer(Answer::refused(401, 20003));
@@ -31,11 +33,6 @@ async fn refused_credentials_open_the_breaker_until_a_probe_succeeds(rig: Rig) {
     let dispatch = rig.dispatch_in(&id, "sent").await;
     assert_eq!(attempts(&dispatch), ["twilio misconfigured_credentials", "own sent"]);
     assert_eq!((&dispatch["provider"], dispatch["error"].is_null()), (&"own".into(), true));
-    let time = |n: usize, name: &str| {
-        let text = dispatch["attempts"][n][name].as_str().expect("a time");
-        text.parse::<jiff::Timestamp>().expect("a time").as_millisecond()
-    };
-    assert!(time(1, "startedAt") - time(0, "finishedAt") < 1000, "{dispatch}");
     rig.breaker("twilio", 2).await;
 
     let id = rig.sms(&next()).await;
@@ -53,6 +50,7 @@ async fn refused_credentials_open_the_breaker_until_a_probe_succeeds(rig: Rig) {
 }
 
 async fn a_vendor_that_asks_for_time_gets_it(rig: Rig) {
+    rig.client.hold_time().await;
     let mut numbers = numbers();
     let mut next = || numbers.next().expect("a number");
     rig.twilio.answer(Answer::refused(429, 20429).later(100));
@@ -69,6 +67,7 @@ async fn a_vendor_that_asks_for_time_gets_it(rig: Rig) {
 }
 
 async fn a_vendor_that_fails_often_is_left_alone(rig: Rig) {
+    rig.client.hold_time().await;
     let mut numbers = numbers();
     let mut next = || numbers.next().expect("a number");
     rig.twilio.answer(Answer::new(500, "oops"));
@@ -116,12 +115,13 @@ async fn a_rejected_recipient_is_nobody_elses(rig: Rig) {
 }
 
 async fn passes_go_on_until_the_deadline(rig: Rig) {
+    rig.client.hold_time().await;
     rig.twilio.answer(Answer::new(503, ""));
     rig.own.answer(Answer::new(500, ""));
     let body = serde_json::json!({ "target": ANN, "channel": "sms", "ttl": 60 });
     let id = rig.client.send(&body).await.expect(202).text("recordId").to_owned();
-    // To the latest instants of the passes at 2, 8 and 20 seconds.
-    for (pass, seconds) in [(1, 0.0), (2, 2.4), (3, 7.2), (4, 14.4)] {
+    // Past the latest instants of the passes at 2, 8 and 20 seconds.
+    for (pass, seconds) in [(1, 0.0), (2, 2.5), (3, 7.2), (4, 14.4)] {
         rig.client.clock.advance(Duration::from_secs_f64(seconds));
         rig.after_attempts(&id, 2 * pass).await;
     }
@@ -140,6 +140,7 @@ async fn passes_go_on_until_the_deadline(rig: Rig) {
 }
 
 async fn a_vendor_that_recovers_gets_the_next_pass(rig: Rig) {
+    rig.client.hold_time().await;
     rig.twilio.answer(Answer::new(503, ""));
     rig.own.answer(Answer::new(500, ""));
     let id = rig.sms(ANN).await;

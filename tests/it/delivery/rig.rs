@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 #[cfg(feature = "server-tests")]
 use crate::harness::Distributed;
 use crate::harness::client::reply;
-use crate::harness::process::{Environment, run};
+use crate::harness::process::{Environment, Process, run};
 use crate::harness::{Client, Embedded, eventually};
 
 use super::vendor::{AUTH_TOKEN, Answer, SECRET, Vendor};
 
 /// What the outside world calls the API; receipts are carried from there by the tests.
 pub(super) const PUBLIC_URL: &str = "https://otp.example.com";
-pub(super) const FAST: &[(&str, &str)] = &[("OTPD_WORKER__PROVIDER_TIMEOUT_MS", "1000")];
+/// Fast for who waits for a silent vendor, and still enough for the others where the machine is busy.
+pub(super) const FAST: &[(&str, &str)] = &[("OTPD_WORKER__PROVIDER_TIMEOUT_MS", "4000")];
 
 pub(super) struct Rig {
     /// With the live key.
@@ -157,14 +158,22 @@ impl Rig {
         metrics.as_str().expect("text").to_owned()
     }
 
-    /// How often the worker has said this.
-    pub(super) fn said(&self, words: &str) -> usize {
-        let worker = match &self.otpd {
+    fn worker(&self) -> &Process {
+        match &self.otpd {
             Otpd::Embedded(otpd) => &otpd.process,
             #[cfg(feature = "server-tests")]
             Otpd::Distributed(otpd) => &otpd.workers[0],
-        };
-        worker.log_text().lines().filter(|line| line.contains(words)).count()
+        }
+    }
+
+    /// Waits until the worker says this: it comes a moment after the metrics.
+    pub(super) async fn says(&self, words: &str) {
+        self.worker().says(words).await;
+    }
+
+    /// How often the worker has said this.
+    pub(super) fn said(&self, words: &str) -> usize {
+        self.worker().log_text().lines().filter(|line| line.contains(words)).count()
     }
 
     pub(super) async fn tokens_used(&self) -> Value {

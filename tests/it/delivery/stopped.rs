@@ -24,6 +24,7 @@ fn arrivals(rig: &Rig, address: &str) -> usize {
 }
 
 async fn what_waits_for_its_retry_is_not_sent_when_it_is_over(rig: Rig) {
+    rig.client.hold_time().await;
     let (verified, code) = wait_for_retry(&rig, "verified@example.com").await;
     let (canceled, _) = wait_for_retry(&rig, "canceled@example.com").await;
     let (waiting, _) = wait_for_retry(&rig, "waiting@example.com").await;
@@ -44,6 +45,7 @@ async fn what_waits_for_its_retry_is_not_sent_when_it_is_over(rig: Rig) {
 }
 
 async fn a_code_that_is_too_old_is_not_sent(rig: Rig) {
+    rig.client.hold_time().await;
     let (id, _) = wait_for_retry(&rig, "ann@example.com").await;
     // Its own life is not over yet, but what is left of it is of no use.
     rig.client.clock.advance(Duration::from_secs(285));
@@ -60,6 +62,7 @@ async fn a_code_that_is_too_old_is_not_sent(rig: Rig) {
 #[tokio::test]
 async fn a_superseded_code_is_not_sent() {
     let mut rig = Rig::distributed(&[]).await;
+    rig.client.hold_time().await;
     let (old, code) = wait_for_retry(&rig, "ann@example.com").await;
     let super::rig::Otpd::Distributed(otpd) = &mut rig.otpd else { panic!("distributed") };
     otpd.kill_worker();

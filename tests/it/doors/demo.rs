@@ -153,6 +153,7 @@ async fn another_code_may_be_asked_for_when_retry_after_is_over() {
 #[tokio::test]
 async fn an_address_that_asks_too_often_is_told_so() {
     let page = Page::open().await;
+    page.client.hold_time().await;
     for number in 0..20 {
         page.send(&format!("user{number}@example.com")).await.expect(200);
     }

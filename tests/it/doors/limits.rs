@@ -32,6 +32,7 @@ fn wait(reply: &Reply) -> u64 {
 }
 
 async fn an_address_sends_twenty_times_in_ten_minutes(rig: Rig) {
+    rig.client.hold_time().await;
     // A home has a /64 of IPv6.
     for nth in 0..20 {
         send(&rig, &format!("2001:db8:0:1::{nth:x}"), &number(nth)).await.expect(200);
@@ -52,6 +53,7 @@ async fn an_address_sends_twenty_times_in_ten_minutes(rig: Rig) {
 }
 
 async fn an_address_sends_sixty_times_a_day(rig: Rig) {
+    rig.client.hold_time().await;
     for nth in 0..60 {
         if nth > 0 && nth % 20 == 0 {
             rig.client.clock.advance(Duration::from_secs(600));
@@ -67,6 +69,7 @@ async fn an_address_sends_sixty_times_a_day(rig: Rig) {
 }
 
 async fn an_address_guesses_wrong_sixty_times_in_ten_minutes(rig: Rig) {
+    rig.client.hold_time().await;
     let mut last = String::new();
     for nth in 0..13 {
         send(&rig, &format!("198.51.100.{nth}"), &number(nth)).await.expect(200);
@@ -84,6 +87,7 @@ async fn an_address_guesses_wrong_sixty_times_in_ten_minutes(rig: Rig) {
 }
 
 async fn only_what_the_proxy_says_counts(rig: Rig) {
+    rig.client.hold_time().await;
     for nth in 0..20 {
         send(&rig, &format!("203.0.113.{nth}, 192.0.2.1"), &number(nth)).await.expect(200);
     }
@@ -93,6 +97,7 @@ async fn only_what_the_proxy_says_counts(rig: Rig) {
 }
 
 async fn a_number_is_guessed_wrong_twenty_five_times_an_hour(rig: Rig) {
+    rig.client.hold_time().await;
     let code = rig.logging_in(&number(1)).await;
     for record in 0..4 {
         rig.client.clock.advance(Duration::from_secs(30));
@@ -118,6 +123,7 @@ async fn a_number_is_guessed_wrong_twenty_five_times_an_hour(rig: Rig) {
 #[tokio::test]
 async fn a_header_of_a_stranger_is_not_believed() {
     let rig = Rig::embedded(&[("OTPD_SERVER__TRUSTED_PROXIES", "")]).await;
+    rig.client.hold_time().await;
     for nth in 0..20 {
         send(&rig, &format!("192.0.2.{nth}"), &number(nth)).await.expect(200);
     }

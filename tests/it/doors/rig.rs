@@ -168,8 +168,16 @@ impl Rig {
         self.cli(&[&["project", "update", &self.client.project.id], flags].concat());
     }
 
-    /// All that the program has said.
-    pub(super) fn log(&self) -> String {
+    /// All that the program has said, once it has said this.
+    pub(super) async fn log_with(&self, words: &str) -> String {
+        eventually(&format!("{words:?} in the log"), || async {
+            let log = self.log();
+            log.contains(words).then_some(log)
+        })
+        .await
+    }
+
+    fn log(&self) -> String {
         match &self.otpd {
             Otpd::Embedded(otpd) => otpd.process.log_text(),
             #[cfg(feature = "server-tests")]

@@ -9,6 +9,7 @@ use futures_util::{StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
 use super::eventually;
@@ -16,9 +17,14 @@ use super::stub::Stub;
 
 /// Callers that send at the same time.
 const CALLERS: usize = 32;
+/// The last sends of a burst, which wait for its end: however slow or fast all goes, a burst is not over before.
+const LAST: usize = 50;
 /// How long nothing may happen before the clock is moved on, and by how much.
 const STILL: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_secs(5);
+/// The same while a worker holds something. It may be slow and not dead, and then loses what it holds.
+const STILL_HELD: Duration = Duration::from_secs(8);
+const LEASE: Duration = Duration::from_secs(16);
 const TERMINAL: [&str; 5] = ["delivered", "sent", "undelivered", "failed", "expired"];
 
 /// A send that was answered 202.
@@ -38,6 +44,7 @@ struct Shared {
     name: String,
     count: usize,
     next: AtomicUsize,
+    ends: CancellationToken,
     sent: Mutex<Vec<Sent>>,
     unanswered: Mutex<Vec<String>>,
 }
@@ -56,6 +63,7 @@ impl Burst {
             name: name.to_owned(),
             count,
             next: AtomicUsize::new(0),
+            ends: CancellationToken::new(),
             sent: Mutex::default(),
             unanswered: Mutex::default(),
         });
@@ -71,7 +79,9 @@ impl Burst {
         .await;
     }
 
+    /// Lets the last ones go, and waits for all.
     pub(crate) async fn ended(self) -> Answers {
+        self.shared.ends.cancel();
         self.callers.join_all().await;
         let sent = self.shared.sent.lock().expect("sent").clone();
         let unanswered = self.shared.unanswered.lock().expect("unanswered").clone();
@@ -84,6 +94,9 @@ async fn call(shared: Arc<Shared>) {
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         if number >= shared.count {
             return;
+        }
+        if number + LAST >= shared.count {
+            shared.ends.cancelled().await;
         }
         let key = format!("{}{number}", shared.name);
         match send(&shared.client, &key).await {
@@ -109,10 +122,10 @@ pub(crate) async fn send(client: &Client, key: &str) -> Option<Sent> {
 pub(crate) async fn timelines(client: &Client, sent: &[Sent]) -> Vec<Value> {
     let mut ended = Vec::new();
     let mut pending: Vec<String> = sent.iter().map(|sent| sent.id.clone()).collect();
-    let (mut since, end) = (Instant::now(), Instant::now() + Duration::from_secs(120));
+    let (mut since, end) = (Instant::now(), Instant::now() + Duration::from_secs(300));
     while !pending.is_empty() {
         assert!(Instant::now() < end, "{} have not ended, {} among them", pending.len(), pending[0]);
-        let before = pending.len();
+        let (before, mut is_held) = (pending.len(), false);
         let found: Vec<Value> = stream::iter(std::mem::take(&mut pending))
             .map(|id| async move { client.record(&id).await })
             .buffer_unordered(CALLERS)
@@ -122,13 +135,15 @@ pub(crate) async fn timelines(client: &Client, sent: &[Sent]) -> Vec<Value> {
             if is_ended(&timeline) {
                 ended.push(timeline);
             } else {
+                is_held |= is_sending(&timeline);
                 pending.push(timeline["id"].as_str().expect("an id").to_owned());
             }
         }
+        let (still, step) = if is_held { (STILL_HELD, LEASE) } else { (STILL, STEP) };
         if pending.len() < before {
             since = Instant::now();
-        } else if since.elapsed() > STILL {
-            client.clock.advance(STEP);
+        } else if since.elapsed() > still {
+            client.clock.advance(step);
             since = Instant::now();
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -139,6 +154,11 @@ pub(crate) async fn timelines(client: &Client, sent: &[Sent]) -> Vec<Value> {
 fn is_ended(timeline: &Value) -> bool {
     let dispatches = timeline["dispatches"].as_array().expect("dispatches");
     dispatches.iter().all(|dispatch| TERMINAL.contains(&dispatch["status"].as_str().expect("a status")))
+}
+
+/// Whether a worker is at it, or was when it died.
+fn is_sending(timeline: &Value) -> bool {
+    timeline["dispatches"].as_array().expect("dispatches").iter().any(|dispatch| dispatch["status"] == "sending")
 }
 
 /// That each was handed over, and none came twice but for attempts whose outcome nobody knows.

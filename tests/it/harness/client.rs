@@ -1,15 +1,13 @@
 //! A caller of the v1 door, and what it gets back.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::clock::TestClock;
-use super::eventually;
+use super::{PATIENCE, eventually};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Project {
@@ -57,7 +55,7 @@ impl Reply {
 
 impl Client {
     pub(crate) fn new(urls: Vec<String>, admin: String, project: Project, clock: TestClock) -> Self {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().expect("a client");
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         let key = project.sandbox_key.clone();
         Self { http, urls, admin, project, key, clock, turn: Arc::default() }
     }
@@ -108,6 +106,17 @@ impl Client {
 
     pub(crate) async fn verify(&self, target: &str, code: &str) -> Reply {
         self.post("/api/v1/otp/verify", &json!({ "target": target, "code": code })).await
+    }
+
+    /// Lets time stand still but for what the test adds to it, so that nothing of a few seconds is over before its turn.
+    /// All must be there first: what is published in vain would wait for time to go on.
+    pub(crate) async fn hold_time(&self) {
+        eventually("readiness", || async {
+            let ready = reply(self.http.get(format!("{}/readyz", self.admin))).await;
+            (ready.body == "ready").then_some(())
+        })
+        .await;
+        self.clock.stop();
     }
 
     /// The messages in the inbox for a target, newest first.

@@ -10,6 +10,9 @@ use super::client::{Client, Project};
 use super::clock::TestClock;
 use super::process::{Environment, Process, run};
 
+/// How long a store may take before it counts as away.
+pub(crate) const ACQUIRE_TIMEOUT: &str = "OTPD_STORE__ACQUIRE_TIMEOUT_MS";
+
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) struct Distributed {
@@ -77,6 +80,8 @@ impl Distributed {
             ("OTPD_QUEUE__PREFIX", name.clone()),
             ("OTPD_KEYS__ROOT", "0123456789abcdef".repeat(4)),
             ("OTPD_STORE__MAX_CONNECTIONS", "4".to_owned()),
+            // Where the machine is busy, a server that is slow is not away.
+            (ACQUIRE_TIMEOUT, "20000".to_owned()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();

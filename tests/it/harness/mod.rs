@@ -24,28 +24,20 @@ pub(crate) use client::{Client, Reply};
 pub(crate) use distributed::Distributed;
 pub(crate) use embedded::Embedded;
 
-/// How long anything may take that the program does by itself.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take that the program does by itself: far more than it does, for a machine that is busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks until there is an answer; fails, saying what for, when patience is over.
-#[track_caller]
-pub(crate) fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> impl Future<Output = T>
+pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    eventually_within(PATIENCE, what, ask)
-}
-
-pub(crate) async fn eventually_within<T, F>(patience: Duration, what: &str, mut ask: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
-    let end = Instant::now() + patience;
+    let end = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < end, "waited {patience:?} in vain for {what}");
+        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain for {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::beside::Beside;
+use super::distributed::ACQUIRE_TIMEOUT;
 use super::process::Environment;
 
 pub(crate) struct Proxy {
@@ -40,7 +41,7 @@ impl Proxy {
         Self { state: sender, server: Beside::start(move |listener| accept(listener, server, state)) }
     }
 
-    /// Puts itself before the server of a setting that is a URL.
+    /// Puts itself before the server of a setting that is a URL. A store that goes away is given up as soon as by default.
     pub(crate) fn before(environment: &mut Environment, setting: &str) -> Self {
         let mut url = Url::parse(&environment[setting]).expect("a URL");
         let port = url.port().expect("a port");
@@ -48,6 +49,9 @@ impl Proxy {
         url.set_host(Some("127.0.0.1")).expect("a host");
         url.set_port(Some(proxy.server.address.port())).expect("a port");
         environment.insert(setting.to_owned(), url.to_string());
+        if setting == "OTPD_STORE__URL" {
+            environment.remove(ACQUIRE_TIMEOUT);
+        }
         proxy
     }
 

@@ -30,14 +30,12 @@ drilled!(
     what_could_not_be_delivered_is_told_as_such: &["twilio", "--receipts", "failed"], &[];
 );
 
-/// Delivered by the last of these within a second of the first's being asked, and the code is good.
+/// Delivered by the last of these at once, that is while time stands still, and the code is good.
 async fn check(rig: &Rehearsal, channel: &str, target: &str, expected: &[&str]) -> Value {
+    rig.client.hold_time().await;
     let id = rig.send(channel, target).await;
     let dispatch = rig.dispatch_in(&id, "delivered").await;
     assert_eq!(attempts(&dispatch), expected, "{dispatch:#}");
-    let all = dispatch["attempts"].as_array().expect("attempts");
-    let took = time(all.last().expect("the last"), "finishedAt") - time(&all[0], "startedAt");
-    assert!(took < 1000, "{took} ms: {dispatch:#}");
     let last = expected.last().and_then(|last| last.split(' ').next()).expect("a vendor");
     let code = rig.code_at(last).await;
     assert_eq!(rig.client.verify(target, &code).await.body["valid"], true);
@@ -148,6 +146,7 @@ async fn what_could_not_be_delivered_is_told_as_such(rig: Rehearsal) {
 }
 
 async fn who_is_not_on_whatsapp_gets_an_sms(rig: Rehearsal) {
+    rig.client.hold_time().await;
     let chain = json!([{ "channel": "sms", "after": 20 }]);
     let body = json!({ "target": "+14155552671", "channel": "whatsapp", "ttl": 60, "fallback": chain });
     let id = rig.client.send(&body).await.expect(202).text("recordId").to_owned();

@@ -11,8 +11,8 @@ use crate::harness::client::{Client, reply};
 use crate::harness::simulated::Simulated;
 use crate::harness::{Embedded, eventually};
 
-/// The settings of a worker that waits for no vendor longer than a second.
-pub(super) const FAST: (&str, &str) = ("OTPD_WORKER__PROVIDER_TIMEOUT_MS", "1000");
+/// The settings of a worker that does not wait long for a vendor, and still long enough where the machine is busy.
+pub(super) const FAST: (&str, &str) = ("OTPD_WORKER__PROVIDER_TIMEOUT_MS", "3000");
 
 /// Messages find out what is wrong, unless a drill says otherwise.
 const UNCHECKED: (&str, &str) = ("OTPD_WORKER__PROVIDER_CHECK_EVERY_S", "0");

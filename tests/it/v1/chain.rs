@@ -116,7 +116,7 @@ async fn the_inbox_shows_what_each_entry_sends(client: Client) {
 }
 
 async fn whoever_asks_again_begins_anew(client: Client) {
-    let chain = || json!([{ "channel": "sms", "after": 40 }]);
+    let chain = || json!([{ "channel": "sms", "after": 100 }]);
     let id = client.send(&whatsapp(LOST, &chain())).await.expect(202).text("recordId").to_owned();
     dispatch(&client, &id, 0, "sent").await;
     client.clock.advance(Duration::from_secs(35));
@@ -124,7 +124,7 @@ async fn whoever_asks_again_begins_anew(client: Client) {
     assert_eq!(dispatch(&client, &id, 1, "expired").await["error"], "sent again");
     dispatch(&client, &id, 2, "sent").await;
     dispatch(&client, &id, 3, "waiting").await;
-    client.clock.advance(Duration::from_secs(40));
+    client.clock.advance(Duration::from_secs(100));
     dispatch(&client, &id, 3, "sent").await;
     let record = client.record(&id).await;
     assert_eq!((&record["sends"], record["dispatches"].as_array().map(Vec::len)), (&json!(2), Some(4)));
@@ -150,7 +150,7 @@ async fn the_chain_is_part_of_the_request(client: Client) {
 }
 
 async fn what_is_canceled_fires_nothing(client: Client) {
-    let id = client.send(&whatsapp(LOST, &json!([{ "channel": "sms", "after": 20 }]))).await.expect(202);
+    let id = client.send(&whatsapp(LOST, &json!([{ "channel": "sms", "after": 200 }]))).await.expect(202);
     let id = id.text("recordId").to_owned();
     dispatch(&client, &id, 0, "sent").await;
     client.post("/api/v1/otp/cancel", &json!({ "recordId": id })).await.expect(200);
@@ -228,7 +228,7 @@ async fn a_keyless_door_falls_back_as_its_project_does() {
 }
 
 async fn sent_to_two(client: &Client, stub: &Stub) -> String {
-    let chain = json!([{ "channel": "email", "after": 20, "target": ANN }]);
+    let chain = json!([{ "channel": "email", "after": 100, "target": ANN }]);
     let body = json!({ "target": PHONE, "channel": "sms", "session": true, "fallback": chain });
     let id = client.send(&body).await.expect(202).text("recordId").to_owned();
     stub.reached(1).await;
@@ -247,7 +247,7 @@ async fn nothing_is_claimed_of_a_target_when_the_code_went_to_another_too() {
     let otpd = Embedded::start_with(&stub.settings()).await;
     let client = otpd.client().live();
     sent_to_two(&client, &stub).await;
-    client.clock.advance(Duration::from_secs(20));
+    client.clock.advance(Duration::from_secs(100));
     let arrivals = stub.reached(2).await;
     assert_eq!((arrivals[1].target.as_str(), &arrivals[1].code), (ANN, &arrivals[0].code));
     let body = verified(&client, &arrivals[0].code).await;
@@ -268,6 +268,7 @@ async fn a_chain_has_a_pace_of_its_own_at_another_target_too() {
     let to_phone = |channel: &str| json!({ "channel": channel, "after": 5, "target": PHONE });
     let body = json!({ "target": ANN, "channel": "email", "fallback": [to_phone("whatsapp"), to_phone("sms")] });
     let id = client.send(&body).await.expect(202).text("recordId").to_owned();
+    client.hold_time().await;
     for n in 0..3 {
         dispatch(&client, &id, n, "sent").await;
         client.clock.advance(Duration::from_secs(5));
@@ -295,7 +296,7 @@ async fn what_waits_survives_kill_9() {
     let mut otpd = Embedded::start_with(&stub.settings()).await;
     let id = sent_to_two(&otpd.client().live(), &stub).await;
     otpd.process.kill_9();
-    otpd.clock.advance(Duration::from_secs(25));
+    otpd.clock.advance(Duration::from_secs(105));
     otpd.restart();
     let arrivals = stub.reached(2).await;
     assert_eq!((arrivals[1].target.as_str(), &arrivals[1].code), (ANN, &arrivals[0].code));
@@ -313,7 +314,7 @@ mod distributed_alone {
         let mut otpd = Distributed::start_with(1, 1, &stub.settings()).await;
         sent_to_two(&otpd.client().live(), &stub).await;
         otpd.kill_worker();
-        otpd.clock.advance(Duration::from_secs(25));
+        otpd.clock.advance(Duration::from_secs(105));
         otpd.add_worker().await;
         let arrivals = stub.reached(2).await;
         assert_eq!((arrivals[1].target.as_str(), &arrivals[1].code), (ANN, &arrivals[0].code));

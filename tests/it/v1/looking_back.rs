@@ -28,7 +28,7 @@ async fn records_are_listed_newest_first_and_filtered(client: Client) {
     client.send_to("ann@example.com").await;
     let code = client.code("ann@example.com").await;
     client.verify("ann@example.com", &code).await;
-    client.clock.advance(Duration::from_millis(5));
+    client.clock.advance(Duration::from_secs(1));
     let body = json!({ "target": "+14155552671", "channel": "sms", "recordId": "order_2" });
     let id = client.send(&body).await.expect(202).text("recordId").to_owned();
     client.record_in(&id, &["delivered"]).await;
@@ -86,7 +86,7 @@ async fn a_timeline_tells_every_attempt(client: Client) {
         eventually("the next attempt to fail", || async {
             let record = client.record(&id).await;
             let dispatch = &record["dispatches"][0];
-            let made = dispatch["attempts"].as_array()?.len() == attempts && dispatch["status"] == "queued";
+            let made = dispatch["attempts"].as_array()?.len() >= attempts && dispatch["status"] != "sending";
             made.then_some(())
         })
         .await;
@@ -132,7 +132,7 @@ async fn the_inbox_needs_a_sandbox_key_and_shows_the_newest_first(client: Client
     for target in ["ann@example.com", "bob@example.com"] {
         client.send_to(target).await;
         client.code(target).await;
-        client.clock.advance(Duration::from_millis(5));
+        client.clock.advance(Duration::from_secs(1));
     }
     let all = client.get("/api/v1/sandbox/messages").await.expect(200).body;
     let targets: Vec<_> = all["messages"].as_array().expect("messages").iter().map(|m| m["target"].clone()).collect();
