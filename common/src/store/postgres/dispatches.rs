@@ -286,6 +286,7 @@ pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<Dispat
     if rows.is_empty() {
         return Ok(());
     }
+    let (first, last) = range(rows.keys().map(|id| id.verification));
     let rows: Vec<&Dispatch> = rows.values().collect();
     query(
         "update dispatches d
@@ -298,7 +299,7 @@ pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<Dispat
                      $13::smallint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::smallint[])
               as new (verification_id, n, newest, status, attempt, lease_until, first_attempt_at, pass, tried,
                       ambiguous, provider, reason, charge, sent_at, delivered_at, fires_at, fired_by)
-         where d.verification_id = new.verification_id and d.n = new.n",
+         where d.verification_id = new.verification_id and d.n = new.n and d.verification_id between $18 and $19",
     )
     .bind(column(&rows, |row| row.id.verification.as_uuid()))
     .bind(column(&rows, |row| row.id.n))
@@ -317,6 +318,8 @@ pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<Dispat
     .bind(column(&rows, |row| ms(row.delivered)))
     .bind(column(&rows, |row| ms(row.fallback.map(|fallback| fallback.at))))
     .bind(column(&rows, fired_by))
+    .bind(first)
+    .bind(last)
     .execute(connection)
     .await?;
     Ok(())

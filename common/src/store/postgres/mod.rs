@@ -43,11 +43,13 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// What every connection is told. Plans are made once for all parameters: the statements are written so that the same
 /// plan (by primary key) is right for each, and planning over all partitions takes longer than running. Such a plan is
-/// often made while a table is empty, and outlives that: what is best for an empty table is not to be had.
-const SESSION: [(&str, &str); 7] = [
+/// often made while a table is empty, and outlives that: what is best for an empty table is not to be had. No statement
+/// here reads so much that starting other processes for it is worth while.
+const SESSION: [(&str, &str); 8] = [
     ("idle_in_transaction_session_timeout", "2s"),
     ("plan_cache_mode", "force_generic_plan"),
     ("jit", "off"),
+    ("max_parallel_workers_per_gather", "0"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),

@@ -145,12 +145,14 @@ async fn erase_some_codes(
          ), over as (
              select v.id
              from page
-             join verifications v on v.id = page.id
+             join verifications v on v.id = page.id and v.id >= $1 and v.id < $2
              where page.is_over
              order by v.id
              for no key update of v skip locked
          ), erased as (
-             update verifications v set code = null from over where v.id = over.id returning v.id
+             update verifications v set code = null from over
+             where v.id = over.id and v.id >= $1 and v.id < $2
+             returning v.id
          )
          select (select count(*) from erased), (select id from page order by id desc limit 1)",
     )

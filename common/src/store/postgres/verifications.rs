@@ -138,7 +138,7 @@ pub(super) async fn count_guesses(
                      case when $3 < locked.carried_until then least(locked.carried_left, locked.budget)
                           else locked.budget end - locked.guesses))
              from locked
-             where v.id = locked.id and locked.state = 0 and locked.expires_at > $3
+             where v.id = locked.id and v.id between $4 and $5 and locked.state = 0 and locked.expires_at > $3
          )
          select ",
         verification_columns!(),
@@ -202,6 +202,7 @@ pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<Verifi
     if rows.is_empty() {
         return Ok(());
     }
+    let (first, last) = range(rows.keys().copied());
     let rows: Vec<&Verification> = rows.values().collect();
     query(
         "update verifications v
@@ -214,7 +215,7 @@ pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<Verifi
                      $13::boolean[])
               as new (id, key_id, code_hash, code, guesses, budget, carried_left, carried_until, sends, expires_at,
                       state, closed_at, session)
-         where v.id = new.id",
+         where v.id = new.id and v.id between $14 and $15",
     )
     .bind(column(&rows, |row| row.id.as_uuid()))
     .bind(column(&rows, |row| row.key_id))
@@ -229,6 +230,8 @@ pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<Verifi
     .bind(column(&rows, |row| row.state.code()))
     .bind(column(&rows, |row| ms(row.closed)))
     .bind(column(&rows, |row| row.session))
+    .bind(first)
+    .bind(last)
     .execute(connection)
     .await?;
     Ok(())
