@@ -39,7 +39,8 @@ pub trait Upkeep {
     /// Deletes used-up limits, old pointers, replies, message ids, sandbox messages, receipts and sessions, in small
     /// steps.
     async fn sweep(&self, now: Timestamp) -> Result<u64>;
-    /// PostgreSQL: makes the partitions of the days ahead and drops those older than every project's retention.
+    /// PostgreSQL: makes the partitions of the days ahead, drops those older than every project's retention, and sums up
+    /// the statistics of days that are over.
     /// SQLite: deletes those rows.
     async fn rotate(&self, now: Timestamp) -> Result<()>;
 }

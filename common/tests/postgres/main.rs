@@ -8,6 +8,7 @@ mod chains;
 mod concurrency;
 mod connections;
 mod database;
+mod days;
 mod leftovers;
 mod partitions;
 #[expect(dead_code, reason = "the words of the conformance suite, not all of which are needed here")]

@@ -8,6 +8,7 @@
 mod attempts;
 mod carried;
 mod columns;
+mod days;
 mod dispatches;
 mod due;
 mod idempotency;

@@ -1,4 +1,4 @@
-//! The table `stats_hourly`: counters by project, mode and hour.
+//! The table `stats_hourly`: counters by project, mode and hour. Whole days are read from their sums (`days.rs`).
 
 use sqlx::{PgConnection, query};
 
@@ -6,7 +6,7 @@ use super::columns::{Columns, mode_codes};
 use crate::otp::changes::{Dimension, Stats};
 use crate::otp::channel::Mode;
 use crate::otp::ids::ProjectId;
-use crate::otp::time::Timestamp;
+use crate::otp::time::{DAY_MS, Timestamp};
 use crate::store::Result;
 use crate::store::records::Count;
 
@@ -16,9 +16,23 @@ pub(super) async fn add(connection: &mut PgConnection, stats: &Stats) -> Result<
         return Ok(());
     }
     query(
-        "insert into stats_hourly (project_id, mode, hour, dimension, value, count)
-         select * from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[])
-              as new (project_id, mode, hour, dimension, value)
+        "with new as materialized (
+             select * from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[])
+                           as new (project_id, mode, hour, dimension, value, count)
+         ), summed as (
+             insert into stats_daily (project_id, mode, day, dimension, value, count)
+             select project_id, mode, hour / 86400000 as day, dimension, value, sum(count)::bigint
+             from stats_summed
+             join new on hour >= first_day * 86400000 and hour < until_day * 86400000
+             where one
+             group by project_id, mode, day, dimension, value
+             order by project_id, mode, day, dimension, value collate \"C\"
+             on conflict (project_id, mode, day, dimension, value) do update
+             set count = stats_daily.count + excluded.count
+         )
+         insert into stats_hourly (project_id, mode, hour, dimension, value, count)
+         select project_id, mode, hour, dimension, value, count
+         from new
          order by project_id, mode, hour, dimension, value collate \"C\"
          on conflict (project_id, mode, hour, dimension, value) do update
          set count = stats_hourly.count + excluded.count",
@@ -34,7 +48,8 @@ pub(super) async fn add(connection: &mut PgConnection, stats: &Stats) -> Result<
     Ok(())
 }
 
-/// The counters that are not zero, summed over the hours from `from` to before `until`.
+/// The counters that are not zero, summed over the hours from `from` to before `until`: of days that are summed up and
+/// lie wholly between, their sums; of what is before and after these, the hours.
 pub(super) async fn sum(
     connection: &mut PgConnection,
     project: ProjectId,
@@ -42,18 +57,46 @@ pub(super) async fn sum(
     from: Option<Timestamp>,
     until: Option<Timestamp>,
 ) -> Result<Vec<Count>> {
+    let (from, until) = (from.map_or(i64::MIN, Timestamp::as_ms), until.map_or(i64::MAX, Timestamp::as_ms));
     let rows = query(
-        "select dimension, value, sum(count)::bigint
-         from stats_hourly
-         where project_id = $1 and mode = any($2::smallint[]) and hour >= $3 and hour < $4
+        "with summed as materialized (
+             select max(greatest(first_day, $5)) as first, max(least(until_day, $6)) as until
+             from stats_summed where one
+         ), days as materialized (
+             select first, until, case when first < until then first * 86400000 else $4 end as head,
+                    case when first < until then until * 86400000 else $4 end as tail
+             from summed
+         )
+         select dimension, value, sum(count)::bigint
+         from (select s.dimension, s.value, s.count
+               from days cross join lateral (
+                   select * from stats_daily
+                   where project_id = $1 and mode = any($2::smallint[]) and day >= days.first and day < days.until
+                   offset 0) s
+               union all
+               select s.dimension, s.value, s.count
+               from days cross join lateral (
+                   select * from stats_hourly
+                   where project_id = $1 and mode = any($2::smallint[]) and hour >= $3 and hour < days.head
+                   offset 0) s
+               union all
+               select s.dimension, s.value, s.count
+               from days cross join lateral (
+                   select * from stats_hourly
+                   where project_id = $1 and mode = any($2::smallint[]) and hour >= days.tail and hour < $4
+                   offset 0) s
+              ) counted
          group by dimension, value
          having sum(count) <> 0
          order by dimension, value",
     )
     .bind(project.as_uuid())
     .bind(mode_codes(modes))
-    .bind(from.map_or(i64::MIN, Timestamp::as_ms))
-    .bind(until.map_or(i64::MAX, Timestamp::as_ms))
+    .bind(from)
+    .bind(until)
+    // The first day that lies wholly behind `from`, and the one that `until` lies in.
+    .bind(from.saturating_add(DAY_MS - 1).div_euclid(DAY_MS))
+    .bind(until.div_euclid(DAY_MS))
     .fetch_all(connection)
     .await?;
     let read = |mut row: Columns<'_>| {

@@ -7,7 +7,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, query};
 use uuid::Uuid;
 
 use super::columns::Columns;
-use super::{PgBackend, partitions, schema, sweep};
+use super::{PgBackend, days, partitions, schema, sweep};
 use crate::otp::ids::{ProjectId, VerificationId};
 use crate::otp::rows::Sealed;
 use crate::otp::settings::ProjectSettings;
@@ -124,6 +124,7 @@ impl Upkeep for PgBackend {
     async fn rotate(&self, now: Timestamp) -> Result<()> {
         let mut connection = self.unhurried.connect().await?;
         partitions::rotate(&mut connection, now).await?;
+        days::close(&mut connection, now).await?;
         Ok(connection.close().await?)
     }
 }
