@@ -68,17 +68,33 @@ pub(crate) async fn list(
     Ok(Json(Records { records, pagination }))
 }
 
-/// Exact up to 10,000; beyond that from the statistics where these can tell.
+/// From the statistics where these can tell; else counted, exact up to 10,000 and beyond that at least so many.
 async fn total(api: &Api, query: &RecordsQuery) -> Result<(u64, bool), ApiError> {
-    let counted = api.parts.store.count_records(&query.filter, COUNTED + 1).await?;
-    if counted <= COUNTED {
-        return Ok((counted.into(), false));
+    let (store, filter) = (&api.parts.store, &query.filter);
+    let statistic = query.as_statistic();
+    // What has been forgotten is still in the statistics.
+    let listed = if statistic.is_some() { store.listed_since().await? } else { None };
+    if let Some((sum, listed)) = statistic.as_ref().zip(listed) {
+        return Ok((summed(api, query, sum, Some(filter.from.map_or(listed, |from| from.max(listed)))).await?, false));
     }
-    let Some(sum) = query.as_statistic() else { return Ok((COUNTED.into(), true)) };
+    let counted = store.count_records(filter, COUNTED + 1).await?;
+    match statistic {
+        _ if counted <= COUNTED => Ok((counted.into(), false)),
+        Some(sum) => Ok((summed(api, query, &sum, filter.from).await?, false)),
+        None => Ok((COUNTED.into(), true)),
+    }
+}
+
+async fn summed(
+    api: &Api,
+    query: &RecordsQuery,
+    is_counted: impl Fn(&Count) -> bool,
+    from: Option<Timestamp>,
+) -> Result<u64, ApiError> {
     let filter = &query.filter;
-    let counts = api.parts.store.stats(filter.project, filter.modes, filter.from, filter.until).await?;
-    let total: i64 = counts.iter().filter(|count| sum(count)).map(|count| count.count).sum();
-    Ok((u64::try_from(total).unwrap_or(0), false))
+    let counts = api.parts.store.stats(filter.project, filter.modes, from, filter.until).await?;
+    let total: i64 = counts.iter().filter(|count| is_counted(count)).map(|count| count.count).sum();
+    Ok(u64::try_from(total).unwrap_or(0))
 }
 
 async fn show(api: &Api, project: ProjectId, record: &Record) -> Result<shape::Record, ApiError> {

@@ -74,6 +74,8 @@ pub trait Records {
     async fn list_records(&self, filter: &RecordFilter, page: Page) -> Result<Vec<Record>>;
     /// How many match, counted no further than `at_most`.
     async fn count_records(&self, filter: &RecordFilter, at_most: u32) -> Result<u32>;
+    /// Since when every verification that the counters have counted is still there to be listed, where that is known.
+    async fn listed_since(&self) -> Result<Option<Timestamp>>;
     async fn timeline(&self, project: ProjectId, modes: &[Mode], id: VerificationId) -> Result<Option<Timeline>>;
     /// Counters of the hours from `from` to before `until`.
     async fn stats(

@@ -13,6 +13,7 @@ mod dispatches;
 mod due;
 mod idempotency;
 mod limits;
+mod listing;
 mod message_ids;
 mod open_targets;
 mod partitions;

@@ -74,6 +74,17 @@ pub(super) async fn longest_retention(connection: &mut PgConnection) -> Result<i
     Ok(Columns::of(&row).take::<Option<i64>>()?.unwrap_or(default).max(1))
 }
 
+/// The start of the oldest day that is kept whole: what is older has been dropped, unless the default partition has any.
+pub(super) async fn kept_since(connection: &mut PgConnection) -> Result<Option<Timestamp>> {
+    let row =
+        query("select id from verifications_default order by id limit 1").fetch_optional(&mut *connection).await?;
+    if row.is_some() {
+        return Ok(None);
+    }
+    let there = list(connection, "verifications").await?;
+    Ok(there.first().map(|oldest| Timestamp::from_ms(oldest.day * DAY_MS)))
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Partition {
     day: i64,

@@ -1,16 +1,14 @@
 //! Lists, timelines, statistics and the sandbox inbox.
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::Query;
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres, Transaction, query};
-use uuid::Uuid;
 
 use super::columns::{Columns, column, mode_codes};
 use super::dispatches::{self, dispatch_columns};
 use super::patience::answered;
 use super::verifications::{self, verification_columns};
-use super::{PgBackend, attempts, receipts, stats};
+use super::{PgBackend, attempts, listing, partitions, receipts, stats};
 use crate::otp::channel::{Channel, Mode};
 use crate::otp::ids::{DispatchId, ProjectId, VerificationId};
 use crate::otp::rows::{Dispatch, Index, Verification};
@@ -19,43 +17,18 @@ use crate::otp::time::Timestamp;
 use crate::store::Result;
 use crate::store::records::{Count, Page, Record, RecordFilter, Records, SandboxMessage, Timeline};
 
-/// What [`bind_filter`] binds, on a verification `v` and its newest dispatch `d`.
-macro_rules! filtered {
-    () => {
-        " from verifications v
-         join dispatches d on d.verification_id = v.id and d.newest
-         where v.project_id = $1
-           and v.mode = any($2::smallint[])
-           and v.id >= $3 and v.id < $4
-           and ($5::smallint is null or v.channel = $5)
-           and ($6::boolean is null or (v.state = 1) = $6 and v.budget > 0)
-           and ($7::smallint is null or d.status = $7)
-           and ($8::text is null or v.record_id = $8)"
-    };
-}
-
-fn bind_filter<'q>(
-    query: Query<'q, Postgres, PgArguments>,
-    filter: &'q RecordFilter,
-    before: Option<VerificationId>,
-) -> Query<'q, Postgres, PgArguments> {
-    let floor = |at: Timestamp| VerificationId::floor(at).as_uuid();
-    let until = filter.until.map_or(Uuid::max(), floor);
-    query
-        .bind(filter.project.as_uuid())
-        .bind(mode_codes(filter.modes))
-        .bind(filter.from.map_or(Uuid::nil(), floor))
-        .bind(before.map_or(until, |before| until.min(before.as_uuid())))
-        .bind(filter.channel.map(Channel::code))
-        .bind(filter.verified)
-        .bind(filter.status.map(DispatchStatus::code))
-        .bind(filter.record.as_deref())
-}
-
 impl PgBackend {
     /// For statements whose best plan is another one for each filter.
     async fn begin_planned(&self) -> Result<Transaction<'static, Postgres>> {
         let begin = "begin read only; set local plan_cache_mode = force_custom_plan";
+        Ok(self.pool.begin_with(begin).await?)
+    }
+
+    /// For statements that walk an index in its order, whose plans would else be made for few rows and sort them. What the
+    /// first one finds the next one sees as it was.
+    async fn begin_listing(&self) -> Result<Transaction<'static, Postgres>> {
+        let begin = "begin isolation level repeatable read read only;
+                     set local enable_bitmapscan = off; set local enable_sort = off";
         Ok(self.pool.begin_with(begin).await?)
     }
 }
@@ -83,39 +56,28 @@ async fn find_verification(
 #[async_trait]
 impl Records for PgBackend {
     async fn list_records(&self, filter: &RecordFilter, page: Page) -> Result<Vec<Record>> {
-        let list = query(concat!(
-            "select ",
-            verification_columns!(),
-            ", ",
-            dispatch_columns!(),
-            filtered!(),
-            " order by v.id desc limit $9 offset $10"
-        ));
-        let list = bind_filter(list, filter, page.before).bind(i64::from(page.limit)).bind(i64::from(page.offset));
-        let rows = answered(async {
-            let mut tx = self.begin_planned().await?;
-            let rows = list.fetch_all(&mut *tx).await?;
+        answered(async {
+            let mut tx = self.begin_listing().await?;
+            let ids = listing::page(&mut tx, filter, page).await?;
+            let records = listing::records(&mut tx, filter.project, &ids).await?;
             tx.commit().await?;
-            Ok(rows)
-        });
-        let rows = rows.await?;
-        let read = |mut row: Columns<'_>| {
-            let verification = verifications::read_columns(&mut row)?;
-            Ok(Record { verification, dispatch: dispatches::read_columns(&mut row)? })
-        };
-        rows.iter().map(|row| read(Columns::of(row))).collect()
+            Ok(records)
+        })
+        .await
     }
 
     async fn count_records(&self, filter: &RecordFilter, at_most: u32) -> Result<u32> {
-        let count = query(concat!("select count(*) from (select 1", filtered!(), " limit $9) as matches"));
-        let row = answered(async {
-            let mut tx = self.begin_planned().await?;
-            let row = bind_filter(count, filter, None).bind(i64::from(at_most)).fetch_one(&mut *tx).await?;
+        answered(async {
+            let mut tx = self.begin_listing().await?;
+            let count = listing::count(&mut tx, filter, at_most).await?;
             tx.commit().await?;
-            Ok(row)
-        });
-        let row = row.await?;
-        Ok(u32::try_from(Columns::of(&row).take::<i64>()?).unwrap_or(at_most))
+            Ok(count)
+        })
+        .await
+    }
+
+    async fn listed_since(&self) -> Result<Option<Timestamp>> {
+        partitions::kept_since(&mut *self.pool.acquire().await?).await
     }
 
     async fn timeline(&self, project: ProjectId, modes: &[Mode], id: VerificationId) -> Result<Option<Timeline>> {

@@ -212,6 +212,11 @@ impl Records for SqliteBackend {
         Ok(query.fetch_one(&self.reads).await?)
     }
 
+    async fn listed_since(&self) -> Result<Option<Timestamp>> {
+        // Rows go in small steps, so at no time is it known how many of an hour are left.
+        Ok(None)
+    }
+
     async fn timeline(&self, project: ProjectId, modes: &[Mode], id: VerificationId) -> Result<Option<Timeline>> {
         let mut tx = self.reads.begin().await?;
         let query = sqlx::query_as(TIMELINE).bind(id.as_uuid()).bind(project.as_uuid()).bind(json(&codes(modes))?);
