@@ -1,4 +1,4 @@
-//! The calls of a client, written out: sends to fresh numbers, and guesses of codes that arrived.
+//! The calls of a client, written out: sends to fresh numbers, guesses of codes that arrived, and looking back.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -99,6 +99,12 @@ impl Guesses {
     fn is_wrong(&self, index: u64) -> bool {
         index < self.sends
     }
+
+    fn write_guess(&self, send: u64, guess: u32, into: &mut Vec<u8>) {
+        let body = format!("{{\"target\":\"{}\",\"code\":\"{guess:06}\"}}", self.numbers.text(send));
+        into.extend_from_slice(of_turn(&self.heads, send));
+        into.extend_from_slice(format!("content-length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    }
 }
 
 impl Calls for Guesses {
@@ -106,14 +112,60 @@ impl Calls for Guesses {
         let send = index % self.sends;
         let code = self.journal.code(send).unwrap_or(0);
         let guess = if self.is_wrong(index) { (code + 1) % CODES } else { code };
-        let body = format!("{{\"target\":\"{}\",\"code\":\"{guess:06}\"}}", self.numbers.text(send));
-        into.extend_from_slice(of_turn(&self.heads, send));
-        into.extend_from_slice(format!("content-length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        self.write_guess(send, guess, into);
     }
 
     fn is_right(&self, index: u64, status: u16, body: &[u8]) -> bool {
         let expected: &[u8] = if self.is_wrong(index) { b"\"valid\":false" } else { b"\"valid\":true" };
         status == 200 && body.windows(expected.len()).any(|window| window == expected)
+    }
+}
+
+/// The right guess of each send, as far as its code has arrived.
+#[derive(Debug)]
+pub(crate) struct Verdicts(Guesses);
+
+impl Verdicts {
+    pub(crate) fn new(projects: &[Project], numbers: Numbers, journal: Arc<Journal>) -> Self {
+        // None of them is among the wrong ones.
+        Self(Guesses { heads: heads(VERIFY, projects), numbers, journal, sends: 0 })
+    }
+}
+
+impl Calls for Verdicts {
+    fn write(&self, index: u64, into: &mut Vec<u8>) {
+        self.0.write_guess(index, self.0.journal.code(index).unwrap_or(0), into);
+    }
+
+    fn is_right(&self, _index: u64, status: u16, _body: &[u8]) -> bool {
+        status == 200
+    }
+}
+
+/// Looking back: each project asks for each path in turn.
+#[derive(Debug)]
+pub(crate) struct Looks {
+    requests: Vec<Vec<u8>>,
+}
+
+impl Looks {
+    pub(crate) fn new(projects: &[Project], paths: &[String]) -> Self {
+        let request = |(project, path): (&Project, &String)| {
+            let Project { id, key } = project;
+            format!("GET {path} HTTP/1.1\r\nhost: bench\r\nx-api-key: {key}\r\nx-project-id: {id}\r\n\r\n").into_bytes()
+        };
+        let all = paths.iter().flat_map(|path| projects.iter().map(move |project| (project, path)));
+        Self { requests: all.map(request).collect() }
+    }
+}
+
+impl Calls for Looks {
+    fn write(&self, index: u64, into: &mut Vec<u8>) {
+        into.extend_from_slice(of_turn(&self.requests, index));
+    }
+
+    fn is_right(&self, _index: u64, status: u16, body: &[u8]) -> bool {
+        status == 200 && body.starts_with(b"{")
     }
 }
 

@@ -8,14 +8,11 @@ use clap::{Parser, Subcommand};
 
 use crate::baseline::Baseline;
 use crate::failure::{Failure, Outcome};
-use crate::machine::Machine;
-use crate::program::Programs;
-use crate::report::{Report, print, progress};
+use crate::growth::{Bloat, Curves, Load, Plans, Retention};
+use crate::report::{print, progress};
 use crate::run::Bench;
 use crate::scenarios::{self, Scenario};
-use crate::servers::Servers;
 use crate::settings::Flags;
-use crate::system::Templates;
 use crate::table;
 
 /// Measures otpd beside baselines that do the same work, in turn: docs/performance.md has what each figure means
@@ -36,7 +33,14 @@ enum Command {
     /// List the scenarios
     List,
     /// Print the table of a file that --json has written, as Markdown
-    Table { file: PathBuf },
+    Table {
+        file: PathBuf,
+    },
+    Load(Load),
+    Plans(Plans),
+    Retention(Retention),
+    Bloat(Bloat),
+    Curves(Curves),
     /// Be a baseline
     #[command(subcommand, hide = true)]
     Baseline(Baseline),
@@ -47,6 +51,11 @@ impl Cli {
         match self.command {
             Some(Command::List) => list(),
             Some(Command::Table { file }) => print(&table::of_file(&file)?),
+            Some(Command::Load(load)) => load.run().await?,
+            Some(Command::Plans(plans)) => plans.run().await?,
+            Some(Command::Retention(retention)) => retention.run().await?,
+            Some(Command::Bloat(bloat)) => bloat.run().await?,
+            Some(Command::Curves(curves)) => curves.run().await?,
             Some(Command::Baseline(baseline)) => baseline.run().await?,
             None => measure(&self.names, &self.flags).await?,
         }
@@ -63,14 +72,8 @@ fn list() {
 async fn measure(names: &[String], flags: &Flags) -> Outcome {
     let names = if names.is_empty() { &["all".to_owned()][..] } else { names };
     let chosen = scenarios::chosen(names)?;
-    let settings = flags.settings();
-    let programs = Arc::new(Programs::find(flags.program.as_deref(), flags.logs.as_deref())?);
-    let servers = Arc::new(Servers::find()?);
-    let machine = Machine::look(&programs.otpd, programs.scratch(), servers.versions().await?)?;
-    let report = Report::new(machine, settings.clone());
-    progress(&report.head());
-    let mut bench =
-        Bench { settings, servers: Arc::clone(&servers), programs, report, templates: Templates::default() };
+    let mut bench = Bench::begin(flags).await?;
+    let servers = Arc::clone(&bench.servers);
     // Dropping the scenarios ends their processes, so an interrupted run leaves nothing either.
     let outcome = tokio::select! {
         outcome = run_all(&mut bench, &chosen) => outcome,

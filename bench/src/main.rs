@@ -6,6 +6,7 @@ mod calls;
 mod cli;
 mod failure;
 mod figure;
+mod growth;
 mod http;
 mod journal;
 mod load;

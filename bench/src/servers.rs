@@ -14,8 +14,11 @@ use uuid::Uuid;
 
 use crate::failure::Outcome;
 use crate::machine::Versions;
+use crate::program::Environment;
 use crate::report::progress;
 
+/// Where `scripts/services` keeps which private servers it has started.
+const RECORD: &str = "target/services-durable";
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 #[derive(Debug)]
@@ -31,11 +34,23 @@ pub(crate) struct Servers {
 impl Servers {
     /// Those of the environment or of this machine, or private ones.
     pub(crate) fn find() -> Outcome<Self> {
-        let record = Path::new(ROOT).join("target/services-durable");
+        Self::find_with(&Vec::new())
+    }
+
+    /// Private ones, started with these settings. There must be none yet.
+    pub(crate) fn private(settings: &Environment) -> Outcome<Self> {
+        if Path::new(ROOT).join(RECORD).exists() {
+            return Err("private servers run already: OTPD_SERVICES_DURABLE=1 scripts/services --stop".into());
+        }
+        Self::find_with(settings)
+    }
+
+    fn find_with(settings: &Environment) -> Outcome<Self> {
+        let record = Path::new(ROOT).join(RECORD);
         let had = record.exists();
         let script =
             "eval \"$(scripts/services)\" && printf '%s\\n%s\\n' \"$OTPD_TEST_POSTGRES\" \"$OTPD_TEST_RABBITMQ\"";
-        let output = services(script)?;
+        let output = services(script, settings)?;
         let text = String::from_utf8(output)?;
         let mut lines = text.lines();
         let (Some(postgres), Some(rabbitmq)) = (lines.next(), lines.next()) else {
@@ -69,8 +84,11 @@ impl Servers {
         Ok(PgConnection::connect(&self.postgres).await?)
     }
 
-    /// The address of a database on the server.
+    /// The address of a database on the server; what is an address already stays as it is.
     pub(crate) fn url_of(&self, database: &str) -> String {
+        if database.contains("://") {
+            return database.to_owned();
+        }
         let (address, options) = self.postgres.split_once('?').map_or((&*self.postgres, None), |(a, o)| (a, Some(o)));
         let server = address.rsplit_once('/').map_or(address, |(server, _)| server);
         options.map_or_else(|| format!("{server}/{database}"), |options| format!("{server}/{database}?{options}"))
@@ -103,6 +121,15 @@ impl Servers {
         self.databases.lock().map_err(|_| "poisoned")?.insert(name.to_owned());
         let template = copy_of.map(|template| format!(" template {template}")).unwrap_or_default();
         self.connect().await?.execute(AssertSqlSafe(format!("create database {name}{template}"))).await?;
+        Ok(())
+    }
+
+    /// Makes a database where it is not there. It is not removed at the end.
+    pub(crate) async fn ensure_database(&self, name: &str) -> Outcome {
+        if PgConnection::connect(&self.url_of(name)).await.is_err() {
+            let create = format!("create database \"{}\"", name.replace('"', ""));
+            self.connect().await?.execute(AssertSqlSafe(create)).await?;
+        }
         Ok(())
     }
 
@@ -162,8 +189,13 @@ impl Servers {
                 progress(&format!("bench: the queues {prefix}.* stay: {failure}"));
             }
         }
+        self.stop_ours();
+    }
+
+    /// Ends the servers that were started for this run.
+    pub(crate) fn stop_ours(&self) {
         if self.are_ours
-            && let Err(failure) = services("scripts/services --stop")
+            && let Err(failure) = services("scripts/services --stop", &Vec::new())
         {
             progress(&format!("bench: {failure}"));
         }
@@ -171,9 +203,10 @@ impl Servers {
 }
 
 /// Runs a line of bash in the checkout. The servers that it starts keep what they have committed.
-fn services(line: &str) -> Outcome<Vec<u8>> {
+fn services(line: &str, settings: &Environment) -> Outcome<Vec<u8>> {
     let mut command = Command::new("bash");
     command.args(["-ec", line]).current_dir(ROOT).env("OTPD_SERVICES_DURABLE", "1");
+    command.envs(settings.iter().map(|(name, value)| (name, value)));
     let output = command.stderr(std::process::Stdio::inherit()).output()?;
     if output.status.success() { Ok(output.stdout) } else { Err(format!("{line}: {}", output.status).into()) }
 }

@@ -32,6 +32,12 @@ pub(crate) struct Flags {
     /// Milliseconds that the provider's stub takes for a message, where a scenario does not say (default: 1)
     #[arg(long, value_name = "MS")]
     provider_ms: Option<u64>,
+    /// A database that `bench load` has filled, for `growth` and `queries`; without one they fill one of their own
+    #[arg(long, value_name = "NAME")]
+    database: Option<String>,
+    /// Verifications in the database that they fill themselves (default: 10000000)
+    #[arg(long, value_name = "N")]
+    rows: Option<u64>,
     /// The program to measure, instead of the `otpd` of this checkout, which is built first
     #[arg(long, value_name = "FILE")]
     pub(crate) program: Option<PathBuf>,
@@ -53,6 +59,9 @@ pub(crate) struct Settings {
     pub(crate) projects: usize,
     pub(crate) minutes: f64,
     pub(crate) provider_ms: u64,
+    /// What stands here was filled by `bench load`.
+    pub(crate) database: Option<String>,
+    pub(crate) rows: u64,
 }
 
 impl Flags {
@@ -67,6 +76,8 @@ impl Flags {
             projects: self.projects.unwrap_or(if self.quick { 2 } else { 16 }).max(1),
             minutes: self.minutes.unwrap_or(if self.quick { 0.02 } else { 30.0 }).max(0.01),
             provider_ms: self.provider_ms.unwrap_or(1),
+            database: self.database.clone(),
+            rows: self.rows.unwrap_or(sized(10_000_000, 2000)),
         }
     }
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::calls::{Guesses, Project, Sends};
+use crate::calls::{Guesses, Project, Sends, Verdicts};
 use crate::failure::Outcome;
+use crate::growth::load::Loaded;
 use crate::http::Connection;
 use crate::journal::Journal;
 use crate::load::{Calls, Until, saturate};
@@ -18,7 +19,7 @@ use crate::servers::Servers;
 use crate::stub::{SECRET, Stub};
 
 /// The root key of every otpd here: it protects nothing.
-const ROOT_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub(crate) const ROOT_KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Sends from this number on only find out whether a system is ready.
 pub(crate) const PROBES: u64 = 90_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,8 +47,10 @@ pub(crate) struct Templates {
 #[derive(Debug)]
 pub(crate) struct System {
     pub(crate) kind: Kind,
-    /// The name of its database and the prefix of its queues.
+    /// The prefix of its queues, and the name of its database where that goes with it.
     pub(crate) name: String,
+    /// A database that stays.
+    lasting: Option<String>,
     pub(crate) projects: Arc<Vec<Project>>,
     pub(crate) numbers: Numbers,
     pub(crate) apis: Vec<Process>,
@@ -146,10 +149,24 @@ impl System {
         bench.servers.create_database(&name, Some(&template.database)).await?;
         bench.servers.will_have_queues(&name)?;
         bench.settle().await;
-        Ok(Self {
-            kind: template.kind,
+        Ok(Self::new(bench, template.kind, name, Arc::clone(&template.projects), stub))
+    }
+
+    /// One of ours on a loaded database, which stays when it ends.
+    pub(crate) async fn on_loaded(bench: &Bench, loaded: &Loaded, stub: &Stub) -> Outcome<Self> {
+        let name = Servers::fresh_name();
+        bench.servers.will_have_queues(&name)?;
+        bench.settle().await;
+        let system = Self::new(bench, Kind::Otpd, name, Arc::new(loaded.projects.clone()), stub);
+        Ok(Self { lasting: Some(loaded.database.clone()), ..system })
+    }
+
+    fn new(bench: &Bench, kind: Kind, name: String, projects: Arc<Vec<Project>>, stub: &Stub) -> Self {
+        Self {
+            kind,
             name,
-            projects: Arc::clone(&template.projects),
+            lasting: None,
+            projects,
             numbers: stub.numbers,
             apis: Vec::new(),
             workers: Vec::new(),
@@ -158,19 +175,23 @@ impl System {
             journal: Arc::clone(&stub.journal),
             servers: Arc::clone(&bench.servers),
             programs: Arc::clone(&bench.programs),
-        })
+        }
+    }
+
+    pub(crate) fn database(&self) -> &str {
+        self.lasting.as_ref().unwrap_or(&self.name)
     }
 
     fn launch(&self, role: &str) -> Outcome<Process> {
         match self.kind {
             Kind::Otpd => {
-                let environment = environment(&self.servers, &self.name, &self.name, Some(&self.provider));
+                let environment = environment(&self.servers, self.database(), &self.name, Some(&self.provider));
                 let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
                 let arguments = [&[role][..], if role == "api" { &listen[..] } else { &listen[2..] }].concat();
                 self.programs.start(&self.programs.otpd, &format!("otpd-{role}"), &arguments, &environment)
             }
             Kind::Naive => {
-                let (store, role) = (self.servers.url_of(&self.name), format!("naive-{role}"));
+                let (store, role) = (self.servers.url_of(self.database()), format!("naive-{role}"));
                 let arguments = [
                     &["baseline", &role, "--store", &store, "--queue", &self.servers.rabbitmq][..],
                     &["--prefix", &self.name, "--provider", &self.provider],
@@ -230,6 +251,11 @@ impl System {
         Arc::new(Guesses::new(&self.projects, self.numbers, Arc::clone(&self.journal), sends))
     }
 
+    /// The right guess of each send.
+    pub(crate) fn verdicts(&self) -> Arc<Verdicts> {
+        Arc::new(Verdicts::new(&self.projects, self.numbers, Arc::clone(&self.journal)))
+    }
+
     /// Accepts so many sends as fast as it takes them.
     pub(crate) async fn preload(&self, connections: usize, number: u64) -> Outcome {
         let address = self.address.ok_or("no API is running")?;
@@ -245,12 +271,15 @@ impl System {
         Ok(Template { kind: self.kind, database: self.name.clone(), projects: Arc::clone(&self.projects) })
     }
 
-    /// Ends its processes and removes what it had. The rows that it has written in all.
+    /// Ends its processes and removes what it had. The rows that were written in all, where its database goes too.
     pub(crate) async fn end(mut self) -> Outcome<i64> {
         self.stop_apis().await?;
         self.stop_workers().await?;
-        let rows = self.servers.rows_written(&self.name).await?;
         self.servers.delete_queues(&self.name).await?;
+        if self.lasting.is_some() {
+            return Ok(0);
+        }
+        let rows = self.servers.rows_written(&self.name).await?;
         self.servers.drop_database(&self.name).await?;
         Ok(rows)
     }

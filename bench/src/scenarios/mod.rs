@@ -4,8 +4,10 @@ mod accept;
 mod burst;
 mod drain;
 mod embedded;
+pub(crate) mod growth;
 mod memory;
-mod scaling;
+mod queries;
+pub(crate) mod scaling;
 mod soak;
 mod startup;
 mod steady;
@@ -34,7 +36,7 @@ pub(crate) struct Scenario {
 }
 
 /// Every scenario, in the order of `all`.
-pub(crate) const ALL: [Scenario; 10] = [
+pub(crate) const ALL: [Scenario; 12] = [
     Scenario {
         name: "accept",
         figures: &["S1", "S1.echo", "S1.rows", "S1.unnest", "S1.confirms"],
@@ -78,6 +80,12 @@ pub(crate) const ALL: [Scenario; 10] = [
         run: |bench| Box::pin(burst::run(bench)),
     },
     Scenario {
+        name: "growth",
+        figures: &["S8", "S8.verify"],
+        about: "accept and verify with many rows in the tables, to empty ones",
+        run: |bench| Box::pin(growth::run(bench)),
+    },
+    Scenario {
         name: "memory",
         figures: &["S9", "S9.worker", "S9.embedded"],
         about: "resident memory under the burst",
@@ -88,6 +96,12 @@ pub(crate) const ALL: [Scenario; 10] = [
         figures: &["S10"],
         about: "from the start to the first accepted send, on existing data",
         run: |bench| Box::pin(startup::run(bench)),
+    },
+    Scenario {
+        name: "queries",
+        figures: &["S11", "S11.stats"],
+        about: "looking back with many rows in the tables: the first page of records, and statistics",
+        run: |bench| Box::pin(queries::run(bench)),
     },
     Scenario {
         name: "scaling",

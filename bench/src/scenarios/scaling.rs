@@ -13,6 +13,8 @@ use crate::system::Kind;
 const LATENCY: Duration = Duration::from_millis(200);
 /// Messages that one worker has under way to one provider at most (`worker.provider_concurrency`).
 const AT_ONCE: u64 = 128;
+/// What a batch takes, about, where the provider takes no time.
+const AT_NO_TIME: Duration = Duration::from_millis(20);
 /// Batches until all workers are at it, and as many that are left so that none runs dry.
 const AROUND: u64 = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,7 +23,7 @@ pub(super) async fn run(bench: &mut Bench) -> Outcome {
     let (mut one, mut two, mut four) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=bench.settings.rounds {
         for (workers, rates) in [(1, &mut one), (2, &mut two), (4, &mut four)] {
-            rates.push(throughput(bench, workers).await?);
+            rates.push(throughput(bench, workers, LATENCY).await?);
         }
         let index = round - 1;
         bench.say(&format!("round {round}: {:.0}, {:.0}, {:.0}/s", one[index], two[index], four[index]));
@@ -36,13 +38,14 @@ pub(super) async fn run(bench: &mut Bench) -> Outcome {
 }
 
 /// Messages a second that so many workers hand over from a queue that does not run dry.
-async fn throughput(bench: &mut Bench, workers: u64) -> Outcome<f64> {
+pub(crate) async fn throughput(bench: &mut Bench, workers: u64, latency: Duration) -> Outcome<f64> {
     // They go out, and come back, in batches of as many as may be under way at once. So time is taken over whole ones.
     let batch = AT_ONCE * workers;
-    let measured = whole(bench.settings.seconds / LATENCY.as_secs_f64()).max(1);
+    let at_once = if latency.is_zero() { AT_NO_TIME } else { latency };
+    let measured = whole(bench.settings.seconds / at_once.as_secs_f64()).max(1);
     let around = if bench.settings.quick { 1 } else { AROUND };
     let sends = batch * (around + measured + around);
-    let stub = Stub::start(sends, LATENCY)?;
+    let stub = Stub::start(sends, latency)?;
     let mut system = bench.system(Kind::Otpd, &stub).await?;
     system.start_api().await?;
     system.preload(bench.settings.connections, sends).await?;
