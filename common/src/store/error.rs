@@ -6,7 +6,8 @@ pub enum StoreError {
     /// The database is away, or did not answer in time. Nothing is known to have been written.
     #[error("the store is not available: {0}")]
     Unavailable(String),
-    /// Another transaction was in the way (serialization failure, deadlock, lock timeout): try again.
+    /// Another transaction was in the way (serialization failure, deadlock, lock timeout), or this one stood still for so
+    /// long that the server has ended it: try again.
     #[error("the store is busy: {0}")]
     Conflict(String),
     /// The statement is wrong for these rows: trying again does not help.
@@ -19,8 +20,9 @@ impl From<sqlx::Error> for StoreError {
         let text = error.to_string();
         match &error {
             sqlx::Error::Database(database) => match database.code().as_deref() {
-                // PostgreSQL: serialization failure, deadlock, lock and statement timeout. SQLite: BUSY and LOCKED.
-                Some("40001" | "40P01" | "55P03" | "57014" | "5" | "6" | "261" | "262" | "517" | "773") => {
+                // PostgreSQL: serialization failure, deadlock, lock and statement timeout, idle in transaction. SQLite: BUSY
+                // and LOCKED.
+                Some("40001" | "40P01" | "55P03" | "57014" | "25P03" | "5" | "6" | "261" | "262" | "517" | "773") => {
                     Self::Conflict(text)
                 }
                 // SQLite: I/O error, full disk, cannot open.
@@ -29,9 +31,9 @@ impl From<sqlx::Error> for StoreError {
                 Some(code) if ["08", "28", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => {
                     Self::Unavailable(text)
                 }
-                // A transaction that was ended under us (idle in transaction), a read-only standby, and a database or
-                // table that nobody has made yet.
-                Some("25P02" | "25P03" | "25006" | "3D000" | "42P01") => Self::Unavailable(text),
+                // A transaction that has failed before, a read-only standby, and a database or table that nobody has made
+                // yet.
+                Some("25P02" | "25006" | "3D000" | "42P01") => Self::Unavailable(text),
                 _ => Self::Refused(text),
             },
             sqlx::Error::Io(_)

@@ -72,6 +72,33 @@ async fn a_row_that_another_transaction_holds_is_a_conflict_after_two_seconds() 
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_stood_still_for_too_long_is_to_be_tried_again() {
+    with_database(|database| async move {
+        let world = database.world().await;
+        let dispatch = world.send(T0, "a@example.com").await;
+        let mut tx = world.begin().await;
+        tx.lock_dispatches(&[dispatch]).await.expect("locked");
+        database
+            .execute(
+                "do $$
+                 begin
+                     for _ in 1..2400 loop
+                         perform pg_stat_clear_snapshot();
+                         exit when not exists (
+                             select from pg_stat_activity
+                             where datname = current_database() and state = 'idle in transaction');
+                         perform pg_sleep(0.05);
+                     end loop;
+                 end $$",
+            )
+            .await;
+        let ended = tx.read_verifications(&[dispatch.verification]).await;
+        assert!(matches!(ended, Err(StoreError::Conflict(_))), "{ended:?}");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_server_that_is_away_is_unavailable_and_not_an_error_at_start() {
     let backend = PgBackend::connect("postgres://nobody@127.0.0.1:9/none", &IN_A_HURRY).expect("connected later");
