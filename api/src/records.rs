@@ -26,7 +26,7 @@ use crate::openapi::records::{self as shape, Pagination, Records, RecordsParams}
 use crate::openapi::usage::{Message, Messages, MessagesParams, Stats, StatsParams, TokenInfo};
 use crate::openapi::v1::V1Error;
 use crate::verify::server_id;
-use query::{Query, RecordsQuery};
+use query::{Query, RecordsQuery, Statistic};
 
 /// Matches are counted one by one up to here.
 const COUNTED: u32 = 10_000;
@@ -71,30 +71,24 @@ pub(crate) async fn list(
 /// From the statistics where these can tell; else counted, exact up to 10,000 and beyond that at least so many.
 async fn total(api: &Api, query: &RecordsQuery) -> Result<(u64, bool), ApiError> {
     let (store, filter) = (&api.parts.store, &query.filter);
+    let summed = async |statistic: &Statistic, from| -> Result<u64, ApiError> {
+        let counts = store.stats(filter.project, filter.modes, statistic.dimensions, from, filter.until).await?;
+        Ok(statistic.sum(&counts))
+    };
     let statistic = query.as_statistic();
-    // What has been forgotten is still in the statistics.
-    let listed = if statistic.is_some() { store.listed_since().await? } else { None };
-    if let Some((sum, listed)) = statistic.as_ref().zip(listed) {
-        return Ok((summed(api, query, sum, Some(filter.from.map_or(listed, |from| from.max(listed)))).await?, false));
+    if let Some(statistic) = &statistic
+        && let Some(listed) = store.listed_since().await?
+    {
+        // What has been forgotten is still in the statistics.
+        let from = filter.from.map_or(listed, |from| from.max(listed));
+        return Ok((summed(statistic, Some(from)).await?, false));
     }
     let counted = store.count_records(filter, COUNTED + 1).await?;
-    match statistic {
+    match &statistic {
         _ if counted <= COUNTED => Ok((counted.into(), false)),
-        Some(sum) => Ok((summed(api, query, &sum, filter.from).await?, false)),
+        Some(statistic) => Ok((summed(statistic, filter.from).await?, false)),
         None => Ok((COUNTED.into(), true)),
     }
-}
-
-async fn summed(
-    api: &Api,
-    query: &RecordsQuery,
-    is_counted: impl Fn(&Count) -> bool,
-    from: Option<Timestamp>,
-) -> Result<u64, ApiError> {
-    let filter = &query.filter;
-    let counts = api.parts.store.stats(filter.project, filter.modes, from, filter.until).await?;
-    let total: i64 = counts.iter().filter(|count| is_counted(count)).map(|count| count.count).sum();
-    Ok(u64::try_from(total).unwrap_or(0))
 }
 
 async fn show(api: &Api, project: ProjectId, record: &Record) -> Result<shape::Record, ApiError> {
@@ -169,7 +163,7 @@ pub(crate) async fn stats(
     RawQuery(raw): RawQuery,
 ) -> Result<Json<Stats>, ApiError> {
     let (from, until) = query::stats_bounds(&Query::parse(raw.as_deref()))?;
-    let counts = api.parts.store.stats(tenant.id(), tenant.mode.visible(), from, until).await?;
+    let counts = api.parts.store.stats(tenant.id(), tenant.mode.visible(), &Dimension::ALL, from, until).await?;
     let sum = |dimension| -> i64 {
         counts.iter().filter(|count| count.dimension == dimension).map(|count| count.count).sum()
     };

@@ -91,25 +91,34 @@ impl RecordsQuery {
     }
 
     /// Which hourly counters add up to this filter's matches, if any do.
-    pub(super) fn as_statistic(&self) -> Option<impl Fn(&Count) -> bool + use<>> {
+    pub(super) fn as_statistic(&self) -> Option<Statistic> {
         let filter = &self.filter;
         let whole_hours = [filter.from, filter.until].into_iter().flatten().all(|at| at == at.hour());
         if filter.record.is_some() || !whole_hours {
             return None;
         }
-        let (dimension, value) = match (filter.channel, filter.verified, filter.status) {
-            (None, None, None) => (Dimension::Total, None),
-            (Some(channel), None, None) => (Dimension::Channel, Some(channel.as_str())),
-            (None, None, Some(status)) => (Dimension::Status, Some(status.as_str())),
-            (channel, Some(true), None) => (Dimension::Verified, channel.map(Channel::as_str)),
+        // Relayed ones are listed as well, and counted apart: by channel, as the others.
+        let (dimensions, value): (&[Dimension], _) = match (filter.channel, filter.verified, filter.status) {
+            (None, None, None) => (&[Dimension::Total, Dimension::Relayed], None),
+            (Some(channel), None, None) => (&[Dimension::Channel, Dimension::Relayed], Some(channel.as_str())),
+            (None, None, Some(status)) => (&[Dimension::Status], Some(status.as_str())),
+            (channel, Some(true), None) => (&[Dimension::Verified], channel.map(Channel::as_str)),
             _ => return None,
         };
-        // Relayed ones are listed as well, and counted apart: by channel, as the others.
-        let has_relayed = matches!(dimension, Dimension::Total | Dimension::Channel);
-        Some(move |count: &Count| {
-            let is_counted = count.dimension == dimension || (has_relayed && count.dimension == Dimension::Relayed);
-            is_counted && value.is_none_or(|value| value == count.value)
-        })
+        Some(Statistic { dimensions, value })
+    }
+}
+
+/// The counters of some dimensions, of one value where one is given.
+pub(super) struct Statistic {
+    pub(super) dimensions: &'static [Dimension],
+    value: Option<&'static str>,
+}
+
+impl Statistic {
+    pub(super) fn sum(&self, counts: &[Count]) -> u64 {
+        let counted = counts.iter().filter(|count| self.value.is_none_or(|value| value == count.value));
+        u64::try_from(counted.map(|count| count.count).sum::<i64>()).unwrap_or(0)
     }
 }
 

@@ -76,7 +76,7 @@ pub enum Dimension {
 }
 
 impl Dimension {
-    const ALL: [Self; 7] =
+    pub const ALL: [Self; 7] =
         [Self::Total, Self::Verified, Self::Channel, Self::Status, Self::Provider, Self::Country, Self::Relayed];
 
     #[must_use]

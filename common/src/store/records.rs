@@ -77,11 +77,12 @@ pub trait Records {
     /// Since when every verification that the counters have counted is still there to be listed, where that is known.
     async fn listed_since(&self) -> Result<Option<Timestamp>>;
     async fn timeline(&self, project: ProjectId, modes: &[Mode], id: VerificationId) -> Result<Option<Timeline>>;
-    /// Counters of the hours from `from` to before `until`.
+    /// Counters of these dimensions, of the hours from `from` to before `until`.
     async fn stats(
         &self,
         project: ProjectId,
         modes: &[Mode],
+        dimensions: &[Dimension],
         from: Option<Timestamp>,
         until: Option<Timestamp>,
     ) -> Result<Vec<Count>>;

@@ -107,7 +107,7 @@ async fn counters_are_read_by_hour_and_mode(world: World) {
     world.accept_one(T0, world.request(T0, BOB).sandbox().0).await.expect("accepted");
     world.send(at(3600), BOB).await;
     let total = async |mode: Mode, from, until| {
-        let counts = world.store.stats(world.id(), mode.visible(), from, until).await.expect("stats");
+        let counts = world.store.stats(world.id(), mode.visible(), &Dimension::ALL, from, until).await.expect("stats");
         let of = |count: &&Count| count.dimension == Dimension::Total;
         counts.iter().filter(of).map(|count| count.count).sum::<i64>()
     };

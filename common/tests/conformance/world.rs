@@ -227,7 +227,8 @@ impl World {
 
     /// One counter over all hours and modes.
     pub(crate) async fn counted(&self, dimension: Dimension, value: &str) -> i64 {
-        let counts = self.store.stats(self.id(), Mode::Live.visible(), None, None).await.expect("stats");
+        let counts =
+            self.store.stats(self.id(), Mode::Live.visible(), &Dimension::ALL, None, None).await.expect("stats");
         let matching = counts.iter().filter(|count| count.dimension == dimension && count.value == value);
         matching.map(|count| count.count).sum()
     }
@@ -250,7 +251,8 @@ impl World {
         let page = Page { before: None, offset: 0, limit: 1000 };
         let records = self.store.list_records(&self.filter(), page).await.expect("records");
         let project = self.store.find_project(self.id().as_uuid()).await.expect("found");
-        let stats = self.store.stats(self.id(), Mode::Live.visible(), None, None).await.expect("stats");
+        let stats =
+            self.store.stats(self.id(), Mode::Live.visible(), &Dimension::ALL, None, None).await.expect("stats");
         let due = self.due().await;
         let mut tx = self.begin().await;
         let keys: Vec<_> = request.limits.iter().map(|limit| limit.key.newest).collect();

@@ -6,8 +6,8 @@ use super::columns::Columns;
 use crate::otp::time::Timestamp;
 use crate::store::Result;
 
-/// Days that stay open behind the present one: receipts, late verdicts and clocks that differ still move their hours.
-const OPEN_BEHIND: i64 = 2;
+/// Days that stay open behind the present one: most of what still moves in a day does so within another one.
+const OPEN_BEHIND: i64 = 1;
 
 /// Sums up every day that is over, one a transaction.
 pub(super) async fn close(connection: &mut PgConnection, now: Timestamp) -> Result<()> {

@@ -76,13 +76,20 @@ pub(super) async fn longest_retention(connection: &mut PgConnection) -> Result<i
 
 /// The start of the oldest day that is kept whole: what is older has been dropped, unless the default partition has any.
 pub(super) async fn kept_since(connection: &mut PgConnection) -> Result<Option<Timestamp>> {
-    let row =
-        query("select id from verifications_default order by id limit 1").fetch_optional(&mut *connection).await?;
-    if row.is_some() {
-        return Ok(None);
-    }
-    let there = list(connection, "verifications").await?;
-    Ok(there.first().map(|oldest| Timestamp::from_ms(oldest.day * DAY_MS)))
+    // The names of all relations are indexed, and those of partitions are in the order of their days.
+    let row = query(
+        "select relname::text
+         from pg_class
+         where relnamespace = current_schema()::regnamespace
+           and relname >= 'verifications_0' and relname < 'verifications_a' and relkind = 'r' and relispartition
+           and not exists (select from verifications_default)
+         order by relname
+         limit 1",
+    )
+    .fetch_optional(connection)
+    .await?;
+    let start = |row| Ok(Timestamp::from_ms(day_of(Columns::of(row).take()?)? * DAY_MS));
+    row.as_ref().map(start).transpose()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

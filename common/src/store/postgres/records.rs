@@ -9,6 +9,7 @@ use super::dispatches::{self, dispatch_columns};
 use super::patience::answered;
 use super::verifications::{self, verification_columns};
 use super::{PgBackend, attempts, listing, partitions, receipts, stats};
+use crate::otp::changes::Dimension;
 use crate::otp::channel::{Channel, Mode};
 use crate::otp::ids::{DispatchId, ProjectId, VerificationId};
 use crate::otp::rows::{Dispatch, Index, Verification};
@@ -100,10 +101,12 @@ impl Records for PgBackend {
         &self,
         project: ProjectId,
         modes: &[Mode],
+        dimensions: &[Dimension],
         from: Option<Timestamp>,
         until: Option<Timestamp>,
     ) -> Result<Vec<Count>> {
-        answered(async { stats::sum(&mut *self.pool.acquire().await?, project, modes, from, until).await }).await
+        let mut connection = self.pool.acquire().await?;
+        answered(stats::sum(&mut connection, project, modes, dimensions, from, until)).await
     }
 
     async fn list_dispatches(&self, statuses: &[DispatchStatus], limit: u32) -> Result<Vec<Dispatch>> {

@@ -54,6 +54,7 @@ pub(super) async fn sum(
     connection: &mut PgConnection,
     project: ProjectId,
     modes: &[Mode],
+    dimensions: &[Dimension],
     from: Option<Timestamp>,
     until: Option<Timestamp>,
 ) -> Result<Vec<Count>> {
@@ -70,20 +71,23 @@ pub(super) async fn sum(
          select dimension, value, sum(count)::bigint
          from (select s.dimension, s.value, s.count
                from days cross join lateral (
-                   select * from stats_daily
+                   select dimension, value, count from stats_daily
                    where project_id = $1 and mode = any($2::smallint[]) and day >= days.first and day < days.until
+                     and dimension = any($7::smallint[])
                    offset 0) s
                union all
                select s.dimension, s.value, s.count
                from days cross join lateral (
-                   select * from stats_hourly
+                   select dimension, value, count from stats_hourly
                    where project_id = $1 and mode = any($2::smallint[]) and hour >= $3 and hour < days.head
+                     and dimension = any($7::smallint[])
                    offset 0) s
                union all
                select s.dimension, s.value, s.count
                from days cross join lateral (
-                   select * from stats_hourly
+                   select dimension, value, count from stats_hourly
                    where project_id = $1 and mode = any($2::smallint[]) and hour >= days.tail and hour < $4
+                     and dimension = any($7::smallint[])
                    offset 0) s
               ) counted
          group by dimension, value
@@ -97,6 +101,7 @@ pub(super) async fn sum(
     // The first day that lies wholly behind `from`, and the one that `until` lies in.
     .bind(from.saturating_add(DAY_MS - 1).div_euclid(DAY_MS))
     .bind(until.div_euclid(DAY_MS))
+    .bind(dimensions.iter().map(|dimension| dimension.code()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     let read = |mut row: Columns<'_>| {

@@ -111,6 +111,7 @@ const STATS: &str = "
        and mode in (select value from json_each($2))
        and hour >= $3
        and hour < $4
+       and dimension in (select value from json_each($5))
      group by dimension, value
     having sum(count) <> 0
      order by dimension, value";
@@ -239,14 +240,17 @@ impl Records for SqliteBackend {
         &self,
         project: ProjectId,
         modes: &[Mode],
+        dimensions: &[Dimension],
         from: Option<Timestamp>,
         until: Option<Timestamp>,
     ) -> Result<Vec<Count>> {
+        let dimensions: Vec<_> = dimensions.iter().map(|dimension| dimension.code()).collect();
         let query = sqlx::query_as(STATS)
             .bind(project.as_uuid())
             .bind(json(&codes(modes))?)
             .bind(from.map_or(i64::MIN, Timestamp::as_ms))
-            .bind(until.map_or(i64::MAX, Timestamp::as_ms));
+            .bind(until.map_or(i64::MAX, Timestamp::as_ms))
+            .bind(json(&dimensions)?);
         let rows: Vec<(i16, String, i64)> = query.fetch_all(&self.reads).await?;
         let counted = |(dimension, value, count)| {
             Ok(Count { dimension: known(Dimension::from_code(dimension), "stats_hourly.dimension")?, value, count })
