@@ -30,7 +30,7 @@ const TABLES: &str = "
 pub(crate) struct Bloat {
     /// Minutes of load
     #[arg(long = "for", value_name = "MINUTES", default_value_t = 15.0)]
-    minutes: f64,
+    load_for: f64,
     /// Sends a second, each verified a little later
     #[arg(long, value_name = "N", default_value_t = 1000.0)]
     rate: f64,
@@ -51,7 +51,7 @@ impl Bloat {
 
     async fn measure(&self, bench: &mut Bench) -> Outcome {
         let looks = self.looks.max(1);
-        let part = Duration::from_secs_f64(self.minutes * 60.0 / f64::from(looks));
+        let part = Duration::from_secs_f64(self.load_for * 60.0 / f64::from(looks));
         let each = whole(self.rate * part.as_secs_f64()).max(1);
         let stub = Stub::start(each * u64::from(looks) + 1, bench.settings.provider_latency())?;
         let mut system = match bench.settings.database {
