@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query};
 
 use super::columns::{Columns, column, range};
+use super::writes::Writes;
 use crate::otp::ids::{AttemptId, DispatchId, VerificationId};
 use crate::otp::rows::Attempt;
 use crate::otp::status::AttemptStatus;
@@ -71,13 +72,14 @@ pub(super) async fn of_verification(connection: &mut PgConnection, id: Verificat
     rows.iter().map(attempt).collect()
 }
 
-pub(super) async fn write(connection: &mut PgConnection, rows: &BTreeMap<AttemptId, Attempt>) -> Result<()> {
+pub(super) fn write(writes: &mut Writes, rows: &BTreeMap<AttemptId, Attempt>) {
     if rows.is_empty() {
-        return Ok(());
+        return;
     }
     let rows: Vec<&Attempt> = rows.values().collect();
-    query(
-        "insert into attempts
+    writes
+        .statement(
+            "insert into attempts
              (verification_id, dispatch_n, n, provider, started_at, finished_at, status, cause, detail, message_id,
               chosen)
          select * from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::text[], $5::bigint[], $6::bigint[],
@@ -87,19 +89,16 @@ pub(super) async fn write(connection: &mut PgConnection, rows: &BTreeMap<Attempt
          set provider = excluded.provider, started_at = excluded.started_at, finished_at = excluded.finished_at,
              status = excluded.status, cause = excluded.cause, detail = excluded.detail,
              message_id = excluded.message_id, chosen = excluded.chosen",
-    )
-    .bind(column(&rows, |row| row.id.dispatch.verification.as_uuid()))
-    .bind(column(&rows, |row| row.id.dispatch.n))
-    .bind(column(&rows, |row| row.id.n))
-    .bind(column(&rows, |row| row.provider.as_deref()))
-    .bind(column(&rows, |row| row.started.as_ms()))
-    .bind(column(&rows, |row| row.finished.as_ms()))
-    .bind(column(&rows, |row| row.status.code()))
-    .bind(column(&rows, |row| row.cause.as_deref()))
-    .bind(column(&rows, |row| row.detail.as_deref()))
-    .bind(column(&rows, |row| row.message_id.as_deref()))
-    .bind(column(&rows, |row| row.chosen.as_deref()))
-    .execute(connection)
-    .await?;
-    Ok(())
+        )
+        .bind(column(&rows, |row| row.id.dispatch.verification.as_uuid()))
+        .bind(column(&rows, |row| row.id.dispatch.n))
+        .bind(column(&rows, |row| row.id.n))
+        .bind(column(&rows, |row| row.provider.as_deref()))
+        .bind(column(&rows, |row| row.started.as_ms()))
+        .bind(column(&rows, |row| row.finished.as_ms()))
+        .bind(column(&rows, |row| row.status.code()))
+        .bind(column(&rows, |row| row.cause.as_deref()))
+        .bind(column(&rows, |row| row.detail.as_deref()))
+        .bind(column(&rows, |row| row.message_id.as_deref()))
+        .bind(column(&rows, |row| row.chosen.as_deref()));
 }

@@ -9,6 +9,7 @@ use sqlx::{PgConnection, Postgres, query};
 use uuid::Uuid;
 
 use super::columns::{Columns, column, ms, range};
+use super::writes::Writes;
 use crate::otp::chain::{Fallback, Fired, OwnTarget};
 use crate::otp::channel::Channel;
 use crate::otp::ids::{DispatchId, VerificationId};
@@ -234,12 +235,8 @@ async fn fetch_by_status(
     rows.iter().map(|row| read_columns(&mut Columns::of(row))).collect()
 }
 
-pub(super) async fn insert(connection: &mut PgConnection, rows: &BTreeMap<DispatchId, Dispatch>) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<&Dispatch> = rows.values().collect();
-    query(
+macro_rules! insert {
+    () => {
         "insert into dispatches
              (verification_id, n, project_id, mode, channel, newest, status, attempt, lease_until, first_attempt_at,
               pass, tried, ambiguous, provider, reason, charge, created_at, sent_at, delivered_at, target, target_of,
@@ -248,81 +245,63 @@ pub(super) async fn insert(connection: &mut PgConnection, rows: &BTreeMap<Dispat
                               $7::smallint[], $8::smallint[], $9::bigint[], $10::bigint[], $11::smallint[],
                               $12::text[], $13::smallint[], $14::text[], $15::text[], $16::smallint[], $17::bigint[],
                               $18::bigint[], $19::bigint[], $20::bytea[], $21::uuid[], $22::text[], $23::smallint[],
-                              $24::smallint[], $25::bigint[], $26::smallint[])",
-    )
-    .bind(column(&rows, |row| row.id.verification.as_uuid()))
-    .bind(column(&rows, |row| row.id.n))
-    .bind(column(&rows, |row| row.project.as_uuid()))
-    .bind(column(&rows, |row| row.mode.code()))
-    .bind(column(&rows, |row| row.channel.code()))
-    .bind(column(&rows, |row| row.newest))
-    .bind(column(&rows, |row| row.status.code()))
-    .bind(column(&rows, |row| row.attempt))
-    .bind(column(&rows, |row| ms(row.lease)))
-    .bind(column(&rows, |row| ms(row.first_attempt)))
-    .bind(column(&rows, |row| row.pass))
-    .bind(column(&rows, |row| row.tried.join("\n")))
-    .bind(column(&rows, |row| row.ambiguous))
-    .bind(column(&rows, |row| row.provider.as_deref()))
-    .bind(column(&rows, |row| row.reason.as_deref()))
-    .bind(column(&rows, |row| row.charge.code()))
-    .bind(column(&rows, |row| row.created.as_ms()))
-    .bind(column(&rows, |row| ms(row.sent)))
-    .bind(column(&rows, |row| ms(row.delivered)))
-    .bind(column(&rows, |row| row.target.as_ref().map(|target| target.sealed.0.as_slice())))
-    .bind(column(&rows, |row| row.target.as_ref().map(|target| target.sealed_as.as_uuid())))
-    .bind(column(&rows, |row| row.target.as_ref().and_then(|target| target.country.as_deref())))
-    .bind(column(&rows, |row| row.fallback.map(|fallback| fallback.first)))
-    .bind(column(&rows, after_s))
-    .bind(column(&rows, |row| ms(row.fallback.map(|fallback| fallback.at))))
-    .bind(column(&rows, fired_by))
-    .execute(connection)
-    .await?;
-    Ok(())
+                              $24::smallint[], $25::bigint[], $26::smallint[])"
+    };
+}
+const UPSERT: &str = concat!(
+    insert!(),
+    " as new
+     on conflict (verification_id, n) do update
+     set newest = excluded.newest, status = excluded.status, attempt = excluded.attempt,
+         lease_until = excluded.lease_until, first_attempt_at = excluded.first_attempt_at, pass = excluded.pass,
+         tried = excluded.tried, ambiguous = excluded.ambiguous, provider = excluded.provider,
+         reason = excluded.reason, charge = excluded.charge, sent_at = excluded.sent_at,
+         delivered_at = excluded.delivered_at, fires_at = excluded.fires_at, fired_by = excluded.fired_by"
+);
+
+pub(super) fn insert(writes: &mut Writes, rows: &BTreeMap<DispatchId, Dispatch>) {
+    write(writes, insert!(), rows);
 }
 
-/// Overwrites what can change of rows that are locked already.
-pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<DispatchId, Dispatch>) -> Result<()> {
+/// Overwrites what can change of rows that are locked already. Not as an update: its join with the new values would be
+/// planned over all partitions, as a walk from the first to the last row.
+pub(super) fn update(writes: &mut Writes, rows: &BTreeMap<DispatchId, Dispatch>) {
+    write(writes, UPSERT, rows);
+}
+
+fn write(writes: &mut Writes, sql: &'static str, rows: &BTreeMap<DispatchId, Dispatch>) {
     if rows.is_empty() {
-        return Ok(());
+        return;
     }
-    let (first, last) = range(rows.keys().map(|id| id.verification));
     let rows: Vec<&Dispatch> = rows.values().collect();
-    query(
-        "update dispatches d
-         set newest = new.newest, status = new.status, attempt = new.attempt, lease_until = new.lease_until,
-             first_attempt_at = new.first_attempt_at, pass = new.pass, tried = new.tried, ambiguous = new.ambiguous,
-             provider = new.provider, reason = new.reason, charge = new.charge, sent_at = new.sent_at,
-             delivered_at = new.delivered_at, fires_at = new.fires_at, fired_by = new.fired_by
-         from unnest($1::uuid[], $2::smallint[], $3::boolean[], $4::smallint[], $5::smallint[], $6::bigint[],
-                     $7::bigint[], $8::smallint[], $9::text[], $10::smallint[], $11::text[], $12::text[],
-                     $13::smallint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::smallint[])
-              as new (verification_id, n, newest, status, attempt, lease_until, first_attempt_at, pass, tried,
-                      ambiguous, provider, reason, charge, sent_at, delivered_at, fires_at, fired_by)
-         where d.verification_id = new.verification_id and d.n = new.n and d.verification_id between $18 and $19",
-    )
-    .bind(column(&rows, |row| row.id.verification.as_uuid()))
-    .bind(column(&rows, |row| row.id.n))
-    .bind(column(&rows, |row| row.newest))
-    .bind(column(&rows, |row| row.status.code()))
-    .bind(column(&rows, |row| row.attempt))
-    .bind(column(&rows, |row| ms(row.lease)))
-    .bind(column(&rows, |row| ms(row.first_attempt)))
-    .bind(column(&rows, |row| row.pass))
-    .bind(column(&rows, |row| row.tried.join("\n")))
-    .bind(column(&rows, |row| row.ambiguous))
-    .bind(column(&rows, |row| row.provider.as_deref()))
-    .bind(column(&rows, |row| row.reason.as_deref()))
-    .bind(column(&rows, |row| row.charge.code()))
-    .bind(column(&rows, |row| ms(row.sent)))
-    .bind(column(&rows, |row| ms(row.delivered)))
-    .bind(column(&rows, |row| ms(row.fallback.map(|fallback| fallback.at))))
-    .bind(column(&rows, fired_by))
-    .bind(first)
-    .bind(last)
-    .execute(connection)
-    .await?;
-    Ok(())
+    writes
+        .statement(sql)
+        .bind(column(&rows, |row| row.id.verification.as_uuid()))
+        .bind(column(&rows, |row| row.id.n))
+        .bind(column(&rows, |row| row.project.as_uuid()))
+        .bind(column(&rows, |row| row.mode.code()))
+        .bind(column(&rows, |row| row.channel.code()))
+        .bind(column(&rows, |row| row.newest))
+        .bind(column(&rows, |row| row.status.code()))
+        .bind(column(&rows, |row| row.attempt))
+        .bind(column(&rows, |row| ms(row.lease)))
+        .bind(column(&rows, |row| ms(row.first_attempt)))
+        .bind(column(&rows, |row| row.pass))
+        .bind(column(&rows, |row| row.tried.join("\n")))
+        .bind(column(&rows, |row| row.ambiguous))
+        .bind(column(&rows, |row| row.provider.as_deref()))
+        .bind(column(&rows, |row| row.reason.as_deref()))
+        .bind(column(&rows, |row| row.charge.code()))
+        .bind(column(&rows, |row| row.created.as_ms()))
+        .bind(column(&rows, |row| ms(row.sent)))
+        .bind(column(&rows, |row| ms(row.delivered)))
+        .bind(column(&rows, |row| row.target.as_ref().map(|target| target.sealed.0.as_slice())))
+        .bind(column(&rows, |row| row.target.as_ref().map(|target| target.sealed_as.as_uuid())))
+        .bind(column(&rows, |row| row.target.as_ref().and_then(|target| target.country.as_deref())))
+        .bind(column(&rows, |row| row.fallback.map(|fallback| fallback.first)))
+        .bind(column(&rows, after_s))
+        .bind(column(&rows, |row| ms(row.fallback.map(|fallback| fallback.at))))
+        .bind(column(&rows, fired_by));
 }
 
 /// Forgets whom dispatches of erased verifications were to.

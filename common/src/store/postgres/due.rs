@@ -1,11 +1,10 @@
 //! The table `due`: dispatches that still have work. A row only changes under the lock of its dispatch.
 
-use std::collections::BTreeMap;
-
 use sqlx::{PgConnection, query};
 
 use super::columns::{Columns, column};
 use super::dispatches::{self, dispatch_columns};
+use super::writes::Writes;
 use crate::otp::ids::DispatchId;
 use crate::otp::rows::{Dispatch, Due};
 use crate::otp::time::Timestamp;
@@ -50,40 +49,48 @@ pub(super) async fn lock(connection: &mut PgConnection, now: Timestamp, limit: u
     rows.iter().map(|row| read(Columns::of(row))).collect()
 }
 
-pub(super) async fn write(connection: &mut PgConnection, rows: &BTreeMap<DispatchId, Due>) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<&Due> = rows.values().collect();
-    query(
-        "insert into due (verification_id, n, due_at, deadline, published)
-         select * from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::bigint[], $5::smallint[]) as new
-         order by 1, 2
-         on conflict (verification_id, n) do update
-         set due_at = excluded.due_at, deadline = excluded.deadline, published = excluded.published",
-    )
-    .bind(column(&rows, |row| row.dispatch.verification.as_uuid()))
-    .bind(column(&rows, |row| row.dispatch.n))
-    .bind(column(&rows, |row| row.at.as_ms()))
-    .bind(column(&rows, |row| row.deadline.as_ms()))
-    .bind(column(&rows, |row| row.published))
-    .execute(connection)
-    .await?;
-    Ok(())
+const INSERT: &str = "insert into due (verification_id, n, due_at, deadline, published)
+    select * from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::bigint[], $5::smallint[])";
+
+const UPSERT: &str = "insert into due (verification_id, n, due_at, deadline, published)
+    select * from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::bigint[], $5::smallint[]) as new
+    order by 1, 2
+    on conflict (verification_id, n) do update
+    set due_at = excluded.due_at, deadline = excluded.deadline, published = excluded.published";
+
+/// Rows of dispatches that are new themselves.
+pub(super) fn insert(writes: &mut Writes, rows: &[&Due]) {
+    put(writes, INSERT, rows);
 }
 
-pub(super) async fn delete(connection: &mut PgConnection, done: &[DispatchId]) -> Result<()> {
-    if done.is_empty() {
-        return Ok(());
+/// Rows that may be there.
+pub(super) fn write(writes: &mut Writes, rows: &[&Due]) {
+    put(writes, UPSERT, rows);
+}
+
+fn put(writes: &mut Writes, sql: &'static str, rows: &[&Due]) {
+    if rows.is_empty() {
+        return;
     }
-    query(
-        "delete from due
+    writes
+        .statement(sql)
+        .bind(column(rows, |row| row.dispatch.verification.as_uuid()))
+        .bind(column(rows, |row| row.dispatch.n))
+        .bind(column(rows, |row| row.at.as_ms()))
+        .bind(column(rows, |row| row.deadline.as_ms()))
+        .bind(column(rows, |row| row.published));
+}
+
+pub(super) fn delete(writes: &mut Writes, done: &[DispatchId]) {
+    if done.is_empty() {
+        return;
+    }
+    writes
+        .statement(
+            "delete from due
          using unnest($1::uuid[], $2::smallint[]) as done (verification_id, n)
          where due.verification_id = done.verification_id and due.n = done.n",
-    )
-    .bind(done.iter().map(|id| id.verification.as_uuid()).collect::<Vec<_>>())
-    .bind(done.iter().map(|id| id.n).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    Ok(())
+        )
+        .bind(done.iter().map(|id| id.verification.as_uuid()).collect::<Vec<_>>())
+        .bind(done.iter().map(|id| id.n).collect::<Vec<_>>());
 }

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, query};
 use uuid::Uuid;
 
 use super::columns::{Columns, column};
+use super::writes::Writes;
 use crate::otp::ids::DispatchId;
 use crate::otp::rows::{IdempotencyKey, Remembered};
 use crate::store::Result;
@@ -55,25 +56,25 @@ const INSERT: &str = "insert into idempotency_keys
         (project_id, mode, key, request, verification_id, dispatch_n, expires_in, created_at)
     select * from unnest($1::uuid[], $2::smallint[], $3::bytea[], $4::bytea[], $5::uuid[], $6::smallint[],
                          $7::integer[], $8::bigint[]) as new
-    order by 1, 2, 3
-    on conflict (project_id, mode, key) do nothing";
+    order by 1, 2, 3";
 
 /// Rows that this transaction has locked: replies that had had their day.
-pub(super) async fn update(connection: &mut PgConnection, rows: &[&Remembered]) -> Result<()> {
-    write(connection, UPDATE, rows).await.map(drop)
+pub(super) fn update(writes: &mut Writes, rows: &[&Remembered]) {
+    write(writes, UPDATE, rows);
 }
 
-/// Rows that were not there; answers how many still were not. Waits for whoever is making one of them.
-pub(super) async fn insert(connection: &mut PgConnection, rows: &[&Remembered]) -> Result<u64> {
-    write(connection, INSERT, rows).await
+/// Rows that were not there.
+pub(super) fn insert(writes: &mut Writes, rows: &[&Remembered]) {
+    write(writes, INSERT, rows);
 }
 
-async fn write(connection: &mut PgConnection, sql: &'static str, rows: &[&Remembered]) -> Result<u64> {
+fn write(writes: &mut Writes, sql: &'static str, rows: &[&Remembered]) {
     if rows.is_empty() {
-        return Ok(0);
+        return;
     }
     let (projects, modes, indexes) = parts(rows.iter().map(|row| &row.key));
-    let written = query(sql)
+    writes
+        .statement(sql)
         .bind(projects)
         .bind(modes)
         .bind(indexes)
@@ -81,10 +82,7 @@ async fn write(connection: &mut PgConnection, sql: &'static str, rows: &[&Rememb
         .bind(column(rows, |row| row.dispatch.verification.as_uuid()))
         .bind(column(rows, |row| row.dispatch.n))
         .bind(column(rows, |row| row.expires_in))
-        .bind(column(rows, |row| row.created.as_ms()))
-        .execute(connection)
-        .await?;
-    Ok(written.rows_affected())
+        .bind(column(rows, |row| row.created.as_ms()));
 }
 
 fn key(row: &mut Columns<'_>) -> Result<IdempotencyKey> {

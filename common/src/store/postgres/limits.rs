@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query};
 
 use super::columns::Columns;
+use super::writes::Writes;
 use crate::otp::limits::Window;
 use crate::otp::rows::{Index, LimitTimes};
 use crate::otp::time::Timestamp;
@@ -41,32 +42,29 @@ const UPDATE: &str = "update limits
     where limits.key = new.key";
 
 const INSERT: &str = "insert into limits (key, time0, time1, time2)
-    select * from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) as new (key) order by key
-    on conflict (key) do nothing";
+    select * from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) as new (key) order by key";
 
 /// Rows that this transaction has locked.
-pub(super) async fn update(connection: &mut PgConnection, rows: &[(Index, LimitTimes)]) -> Result<()> {
-    write(connection, UPDATE, rows).await.map(drop)
+pub(super) fn update(writes: &mut Writes, rows: &[(Index, LimitTimes)]) {
+    write(writes, UPDATE, rows);
 }
 
-/// Rows that were not there; answers how many still were not.
-pub(super) async fn insert(connection: &mut PgConnection, rows: &[(Index, LimitTimes)]) -> Result<u64> {
-    write(connection, INSERT, rows).await
+/// Rows that were not there.
+pub(super) fn insert(writes: &mut Writes, rows: &[(Index, LimitTimes)]) {
+    write(writes, INSERT, rows);
 }
 
-async fn write(connection: &mut PgConnection, sql: &'static str, rows: &[(Index, LimitTimes)]) -> Result<u64> {
+fn write(writes: &mut Writes, sql: &'static str, rows: &[(Index, LimitTimes)]) {
     if rows.is_empty() {
-        return Ok(0);
+        return;
     }
     let times = |i: usize| rows.iter().map(|(_, times)| times[i].as_ms()).collect::<Vec<_>>();
-    let written = query(sql)
+    writes
+        .statement(sql)
         .bind(rows.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>())
         .bind(times(0))
         .bind(times(1))
-        .bind(times(2))
-        .execute(connection)
-        .await?;
-    Ok(written.rows_affected())
+        .bind(times(2));
 }
 
 /// Moves first windows on by so many events, from wherever they stand; answers whether each still holds them.

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, query};
 
 use super::attempts::attempt_id;
 use super::columns::{Columns, column};
+use super::writes::Writes;
 use crate::otp::changes::MessageId;
 use crate::otp::ids::AttemptId;
 use crate::store::Result;
@@ -28,24 +29,22 @@ pub(super) async fn read(
 }
 
 /// A message id that is known keeps its first attempt: a provider that uses one twice cannot turn receipts round.
-pub(super) async fn insert(connection: &mut PgConnection, rows: &[MessageId]) -> Result<()> {
+pub(super) fn insert(writes: &mut Writes, rows: &[MessageId]) {
     if rows.is_empty() {
-        return Ok(());
+        return;
     }
     let rows: Vec<&MessageId> = rows.iter().collect();
-    query(
-        "insert into message_ids (provider, message_id, verification_id, dispatch_n, attempt_n, created_at)
+    writes
+        .statement(
+            "insert into message_ids (provider, message_id, verification_id, dispatch_n, attempt_n, created_at)
          select * from unnest($1::text[], $2::text[], $3::uuid[], $4::smallint[], $5::smallint[], $6::bigint[]) as new
          order by 1, 2
          on conflict (provider, message_id) do nothing",
-    )
-    .bind(column(&rows, |row| row.provider.as_str()))
-    .bind(column(&rows, |row| row.message_id.as_str()))
-    .bind(column(&rows, |row| row.attempt.dispatch.verification.as_uuid()))
-    .bind(column(&rows, |row| row.attempt.dispatch.n))
-    .bind(column(&rows, |row| row.attempt.n))
-    .bind(column(&rows, |row| row.created.as_ms()))
-    .execute(connection)
-    .await?;
-    Ok(())
+        )
+        .bind(column(&rows, |row| row.provider.as_str()))
+        .bind(column(&rows, |row| row.message_id.as_str()))
+        .bind(column(&rows, |row| row.attempt.dispatch.verification.as_uuid()))
+        .bind(column(&rows, |row| row.attempt.dispatch.n))
+        .bind(column(&rows, |row| row.attempt.n))
+        .bind(column(&rows, |row| row.created.as_ms()));
 }

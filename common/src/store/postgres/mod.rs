@@ -28,6 +28,7 @@ mod sweep;
 mod tx;
 mod upkeep;
 mod verifications;
+mod writes;
 
 use std::net::IpAddr;
 use std::str::FromStr;

@@ -7,6 +7,7 @@ use sqlx::{PgConnection, query};
 use uuid::Uuid;
 
 use super::columns::{Columns, column};
+use super::writes::Writes;
 use crate::otp::ids::ProjectId;
 use crate::otp::rows::{Index, OpenTarget, OpenTargetKey};
 use crate::store::Result;
@@ -63,34 +64,31 @@ const UPDATE: &str = "update open_targets o
 
 const INSERT: &str = "insert into open_targets (project_id, target, record_id, mode, verification_id, expires_at)
     select * from unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::uuid[], $6::bigint[]) as new
-    order by 1, 2, 3, 4
-    on conflict (project_id, target, record_id, mode) do nothing";
+    order by 1, 2, 3, 4";
 
 /// Rows that this transaction has locked.
-pub(super) async fn update(connection: &mut PgConnection, rows: &[&OpenTarget]) -> Result<()> {
-    write(connection, UPDATE, rows).await.map(drop)
+pub(super) fn update(writes: &mut Writes, rows: &[&OpenTarget]) {
+    write(writes, UPDATE, rows);
 }
 
-/// Rows that were not there; answers how many still were not. Waits for whoever is making one of them.
-pub(super) async fn insert(connection: &mut PgConnection, rows: &[&OpenTarget]) -> Result<u64> {
-    write(connection, INSERT, rows).await
+/// Rows that were not there.
+pub(super) fn insert(writes: &mut Writes, rows: &[&OpenTarget]) {
+    write(writes, INSERT, rows);
 }
 
-async fn write(connection: &mut PgConnection, sql: &'static str, rows: &[&OpenTarget]) -> Result<u64> {
+fn write(writes: &mut Writes, sql: &'static str, rows: &[&OpenTarget]) {
     if rows.is_empty() {
-        return Ok(0);
+        return;
     }
     let Parts { projects, targets, records, modes } = parts(rows.iter().map(|row| &row.key));
-    let written = query(sql)
+    writes
+        .statement(sql)
         .bind(projects)
         .bind(targets)
         .bind(records)
         .bind(modes)
         .bind(column(rows, |row| row.verification.as_uuid()))
-        .bind(column(rows, |row| row.expires.as_ms()))
-        .execute(connection)
-        .await?;
-    Ok(written.rows_affected())
+        .bind(column(rows, |row| row.expires.as_ms()));
 }
 
 fn open_target(row: &PgRow) -> Result<OpenTarget> {

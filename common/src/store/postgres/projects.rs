@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::PgBackend;
 use super::columns::Columns;
+use super::writes::Writes;
 use crate::otp::changes::ProjectChange;
 use crate::otp::ids::ProjectId;
 use crate::otp::rows::Counters;
@@ -75,27 +76,25 @@ pub(super) async fn lock(connection: &mut PgConnection, ids: &[ProjectId]) -> Re
     rows.iter().map(|row| read(Columns::of(row))).collect()
 }
 
-/// Moves the counters of projects that need not be locked yet.
-pub(super) async fn count(connection: &mut PgConnection, changes: &BTreeMap<ProjectId, ProjectChange>) -> Result<()> {
+/// Moves the counters of projects, in the order in which they are locked.
+pub(super) fn count(writes: &mut Writes, changes: &BTreeMap<ProjectId, ProjectChange>) {
     if changes.is_empty() {
-        return Ok(());
+        return;
     }
-    query(
-        "with locked as (
-             select id from projects where id = any($1::uuid[]) order by id for no key update
-         )
-         update projects p
-         set tokens_used = p.tokens_used + change.used, rate_at = coalesce(change.rate_at, p.rate_at)
-         from locked
-         join unnest($1::uuid[], $2::bigint[], $3::bigint[]) as change (id, used, rate_at) on change.id = locked.id
-         where p.id = locked.id",
-    )
-    .bind(changes.keys().map(ProjectId::as_uuid).collect::<Vec<_>>())
-    .bind(changes.values().map(|change| change.used).collect::<Vec<_>>())
-    .bind(changes.values().map(|change| change.rate.map(Timestamp::as_ms)).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    Ok(())
+    writes
+        .statement(
+            "with locked as (
+                 select id from projects where id = any($1::uuid[]) order by id for no key update
+             )
+             update projects p
+             set tokens_used = p.tokens_used + change.used, rate_at = coalesce(change.rate_at, p.rate_at)
+             from locked
+             join unnest($1::uuid[], $2::bigint[], $3::bigint[]) as change (id, used, rate_at) on change.id = locked.id
+             where p.id = locked.id",
+        )
+        .bind(changes.keys().map(ProjectId::as_uuid).collect::<Vec<_>>())
+        .bind(changes.values().map(|change| change.used).collect::<Vec<_>>())
+        .bind(changes.values().map(|change| change.rate.map(Timestamp::as_ms)).collect::<Vec<_>>());
 }
 
 #[async_trait]

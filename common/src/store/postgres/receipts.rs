@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query};
 
 use super::columns::{Columns, column};
+use super::writes::Writes;
 use crate::otp::ids::{AttemptId, DispatchId, VerificationId};
 use crate::otp::rows::Receipt;
 use crate::otp::status::ReceiptStatus;
@@ -99,14 +100,15 @@ pub(super) async fn of_verification(connection: &mut PgConnection, id: Verificat
 }
 
 /// Of two with one id the later counts.
-pub(super) async fn write(connection: &mut PgConnection, rows: &[Receipt]) -> Result<()> {
+pub(super) fn write(writes: &mut Writes, rows: &[Receipt]) {
     if rows.is_empty() {
-        return Ok(());
+        return;
     }
     let rows: BTreeMap<_, _> = rows.iter().map(|row| (row.id, row)).collect();
     let rows: Vec<&Receipt> = rows.into_values().collect();
-    query(
-        "insert into receipts
+    writes
+        .statement(
+            "insert into receipts
              (id, provider, message_id, verification_id, dispatch_n, attempt_n, status, detail, received_at)
          select * from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::smallint[], $6::smallint[],
                               $7::smallint[], $8::text[], $9::bigint[]) as new
@@ -114,17 +116,14 @@ pub(super) async fn write(connection: &mut PgConnection, rows: &[Receipt]) -> Re
          on conflict (id) do update
          set verification_id = excluded.verification_id, dispatch_n = excluded.dispatch_n,
              attempt_n = excluded.attempt_n, status = excluded.status, detail = excluded.detail",
-    )
-    .bind(column(&rows, |row| row.id))
-    .bind(column(&rows, |row| row.provider.as_str()))
-    .bind(column(&rows, |row| row.message_id.as_str()))
-    .bind(column(&rows, |row| row.attempt.map(|id| id.dispatch.verification.as_uuid())))
-    .bind(column(&rows, |row| row.attempt.map(|id| id.dispatch.n)))
-    .bind(column(&rows, |row| row.attempt.map(|id| id.n)))
-    .bind(column(&rows, |row| row.status.code()))
-    .bind(column(&rows, |row| row.detail.as_deref()))
-    .bind(column(&rows, |row| row.received.as_ms()))
-    .execute(connection)
-    .await?;
-    Ok(())
+        )
+        .bind(column(&rows, |row| row.id))
+        .bind(column(&rows, |row| row.provider.as_str()))
+        .bind(column(&rows, |row| row.message_id.as_str()))
+        .bind(column(&rows, |row| row.attempt.map(|id| id.dispatch.verification.as_uuid())))
+        .bind(column(&rows, |row| row.attempt.map(|id| id.dispatch.n)))
+        .bind(column(&rows, |row| row.attempt.map(|id| id.n)))
+        .bind(column(&rows, |row| row.status.code()))
+        .bind(column(&rows, |row| row.detail.as_deref()))
+        .bind(column(&rows, |row| row.received.as_ms()));
 }

@@ -3,49 +3,56 @@
 use sqlx::{PgConnection, query};
 
 use super::columns::{Columns, mode_codes};
-use crate::otp::changes::{Dimension, Stats};
+use super::writes::Writes;
+use crate::otp::changes::{Dimension, Stats, StatsKey};
 use crate::otp::channel::Mode;
 use crate::otp::ids::ProjectId;
 use crate::otp::time::{DAY_MS, Timestamp};
 use crate::store::Result;
 use crate::store::records::Count;
 
-pub(super) async fn add(connection: &mut PgConnection, stats: &Stats) -> Result<()> {
+type Counted<'a> = (&'a StatsKey, i64);
+
+/// Adds to the hours, and to the sums of days that are summed up already.
+pub(super) fn add(writes: &mut Writes, stats: &Stats) {
     let rows = stats.sorted();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    query(
-        "with new as materialized (
-             select * from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[])
-                           as new (project_id, mode, hour, dimension, value, count)
-         ), summed as (
-             insert into stats_daily (project_id, mode, day, dimension, value, count)
-             select project_id, mode, hour / 86400000 as day, dimension, value, sum(count)::bigint
-             from stats_summed
-             join new on hour >= first_day * 86400000 and hour < until_day * 86400000
-             where one
-             group by project_id, mode, day, dimension, value
-             order by project_id, mode, day, dimension, value collate \"C\"
-             on conflict (project_id, mode, day, dimension, value) do update
-             set count = stats_daily.count + excluded.count
-         )
-         insert into stats_hourly (project_id, mode, hour, dimension, value, count)
-         select project_id, mode, hour, dimension, value, count
-         from new
-         order by project_id, mode, hour, dimension, value collate \"C\"
+    write(
+        writes,
+        "insert into stats_daily (project_id, mode, day, dimension, value, count)
+         select project_id, mode, hour / 86400000 as day, dimension, value, sum(count)::bigint
+         from stats_summed
+         join unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[])
+              as new (project_id, mode, hour, dimension, value, count)
+           on hour >= first_day * 86400000 and hour < until_day * 86400000
+         where one
+         group by project_id, mode, day, dimension, value
+         order by project_id, mode, day, dimension, value collate \"C\"
+         on conflict (project_id, mode, day, dimension, value) do update
+         set count = stats_daily.count + excluded.count",
+        &rows,
+    );
+    write(
+        writes,
+        "insert into stats_hourly (project_id, mode, hour, dimension, value, count)
+         select * from unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[]) as new
          on conflict (project_id, mode, hour, dimension, value) do update
          set count = stats_hourly.count + excluded.count",
-    )
-    .bind(rows.iter().map(|(key, _)| key.project.as_uuid()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(key, _)| key.mode.code()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(key, _)| key.hour.as_ms()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(key, _)| key.dimension.code()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(key, _)| key.value.as_str()).collect::<Vec<_>>())
-    .bind(rows.iter().map(|(_, by)| *by).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
-    Ok(())
+        &rows,
+    );
+}
+
+fn write(writes: &mut Writes, sql: &'static str, rows: &[Counted<'_>]) {
+    if rows.is_empty() {
+        return;
+    }
+    writes
+        .statement(sql)
+        .bind(rows.iter().map(|(key, _)| key.project.as_uuid()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(key, _)| key.mode.code()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(key, _)| key.hour.as_ms()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(key, _)| key.dimension.code()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(key, _)| key.value.as_str()).collect::<Vec<_>>())
+        .bind(rows.iter().map(|(_, by)| *by).collect::<Vec<_>>());
 }
 
 /// The counters that are not zero, summed over the hours from `from` to before `until`: of days that are summed up and

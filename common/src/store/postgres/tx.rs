@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::patience::{PatientPool, answered};
+use super::writes::Writes;
 use super::{
     attempts, dispatches, due, idempotency, limits, message_ids, open_targets, projects, receipts, stats, verifications,
 };
@@ -24,13 +25,14 @@ pub(super) struct PgTx {
     known: Known,
 }
 
-/// Rows that were there when this transaction locked what it needs. Whatever else it writes of these tables is new; if
-/// somebody else has made it meanwhile, that is a conflict and the batch is tried again, on what is there then.
+/// Rows that were there when this transaction locked what it needs. Whatever else it writes of the first three tables is
+/// new.
 #[derive(Default)]
 struct Known {
     limits: HashSet<Index>,
     remembered: HashSet<IdempotencyKey>,
     open_targets: HashSet<OpenTargetKey>,
+    projects: HashSet<ProjectId>,
 }
 
 impl PgTx {
@@ -46,57 +48,68 @@ impl PgTx {
         }
     }
 
+    /// Rows that many write are locked last: windows of guesses, projects, statistics, in this order. Most transactions
+    /// need not wait for the first two, and write everything at once.
     async fn write_all(&mut self, changes: &Changes) -> Result<()> {
-        self.write_limits(changes).await?;
-        self.write_remembered(changes).await?;
-        self.write_open_targets(changes).await?;
-        let tx = &mut *self.tx;
-        verifications::insert(tx, &changes.new_verifications).await?;
-        verifications::update(tx, &changes.verifications).await?;
-        verifications::erase(tx, &changes.erased).await?;
-        dispatches::insert(tx, &changes.new_dispatches).await?;
-        dispatches::update(tx, &changes.dispatches).await?;
-        dispatches::erase_targets(tx, &changes.erased).await?;
-        attempts::write(tx, &changes.attempts).await?;
-        due::delete(tx, &changes.done).await?;
-        due::write(tx, &changes.due).await?;
-        message_ids::insert(tx, &changes.message_ids).await?;
-        receipts::write(tx, &changes.receipts).await?;
-        // The windows of guesses are no request's to lock first: nobody else holds them across another lock.
-        if !limits::add_events(tx, &changes.limit_events, changes.now).await? {
-            return Err(StoreError::Conflict("other transactions have used a limit up meanwhile".to_owned()));
+        let has_projects = changes.projects.keys().all(|id| self.known.projects.contains(id));
+        let at_once = has_projects && changes.limit_events.is_empty();
+        let mut writes = self.writes(changes);
+        if at_once {
+            projects::count(&mut writes, &changes.projects);
+            stats::add(&mut writes, &changes.stats);
         }
-        projects::count(tx, &changes.projects).await?;
-        stats::add(tx, &changes.stats).await
+        let tx = &mut *self.tx;
+        writes.run(tx).await?;
+        // Of rows that may just have been written.
+        verifications::erase(tx, &changes.erased).await?;
+        dispatches::erase_targets(tx, &changes.erased).await?;
+        if at_once { Ok(()) } else { write_waiting(tx, changes).await }
     }
 
-    async fn write_limits(&mut self, changes: &Changes) -> Result<()> {
+    /// Whatever is new, or locked by this transaction already.
+    fn writes(&self, changes: &Changes) -> Writes {
+        let mut writes = Writes::default();
         let rows = changes.limits.iter().map(|(key, times)| (*key, *times));
         let (known, new): (Vec<_>, Vec<_>) = rows.partition(|(key, _)| self.known.limits.contains(key));
-        limits::update(&mut self.tx, &known).await?;
-        all_new("limits", new.len(), limits::insert(&mut self.tx, &new).await?)
-    }
-
-    async fn write_remembered(&mut self, changes: &Changes) -> Result<()> {
+        limits::update(&mut writes, &known);
+        limits::insert(&mut writes, &new);
         let rows = changes.remembered.iter();
         let (known, new): (Vec<_>, Vec<_>) = rows.partition(|row| self.known.remembered.contains(&row.key));
-        idempotency::update(&mut self.tx, &known).await?;
-        all_new("idempotency_keys", new.len(), idempotency::insert(&mut self.tx, &new).await?)
-    }
-
-    async fn write_open_targets(&mut self, changes: &Changes) -> Result<()> {
+        idempotency::update(&mut writes, &known);
+        idempotency::insert(&mut writes, &new);
         let rows = changes.open_targets.values();
         let (known, new): (Vec<_>, Vec<_>) = rows.partition(|row| self.known.open_targets.contains(&row.key));
-        open_targets::update(&mut self.tx, &known).await?;
-        all_new("open_targets", new.len(), open_targets::insert(&mut self.tx, &new).await?)
+        open_targets::update(&mut writes, &known);
+        open_targets::insert(&mut writes, &new);
+        verifications::insert(&mut writes, &changes.new_verifications);
+        verifications::update(&mut writes, &changes.verifications);
+        dispatches::insert(&mut writes, &changes.new_dispatches);
+        dispatches::update(&mut writes, &changes.dispatches);
+        attempts::write(&mut writes, &changes.attempts);
+        let is_due = |id: &&DispatchId| changes.due.contains_key(id);
+        let done: Vec<_> = changes.done.iter().filter(|id| !is_due(id)).copied().collect();
+        due::delete(&mut writes, &done);
+        let is_new = |row: &&Due| changes.new_dispatches.contains_key(&row.dispatch);
+        let (new, known): (Vec<_>, Vec<_>) = changes.due.values().partition(is_new);
+        due::insert(&mut writes, &new);
+        due::write(&mut writes, &known);
+        message_ids::insert(&mut writes, &changes.message_ids);
+        receipts::write(&mut writes, &changes.receipts);
+        writes
     }
 }
 
-fn all_new(table: &str, wanted: usize, inserted: u64) -> Result<()> {
-    if inserted == wanted as u64 {
-        return Ok(());
+async fn write_waiting(tx: &mut PgConnection, changes: &Changes) -> Result<()> {
+    // The windows of guesses are no request's to lock first: nobody else holds them across another lock.
+    if !limits::add_events(tx, &changes.limit_events, changes.now).await? {
+        return Err(StoreError::Conflict("other transactions have used a limit up meanwhile".to_owned()));
     }
-    Err(StoreError::Conflict(format!("another transaction has made rows of {table} meanwhile")))
+    let mut writes = Writes::default();
+    projects::count(&mut writes, &changes.projects);
+    writes.run(tx).await?;
+    let mut writes = Writes::default();
+    stats::add(&mut writes, &changes.stats);
+    writes.run(tx).await
 }
 
 #[async_trait]
@@ -191,7 +204,9 @@ impl Tx for PgTx {
     }
 
     async fn lock_projects(&mut self, ids: &[ProjectId]) -> Result<HashMap<ProjectId, Counters>> {
-        answered(projects::lock(&mut self.tx, ids)).await
+        let rows = answered(projects::lock(&mut self.tx, ids)).await?;
+        self.known.projects.extend(rows.keys());
+        Ok(rows)
     }
 
     async fn write(&mut self, changes: &Changes) -> Result<()> {

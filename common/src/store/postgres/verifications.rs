@@ -6,6 +6,7 @@ use sqlx::{PgConnection, query};
 use uuid::Uuid;
 
 use super::columns::{Columns, column, mode_codes, ms, range};
+use super::writes::Writes;
 use crate::otp::channel::{Channel, Mode};
 use crate::otp::ids::{ProjectId, VerificationId};
 use crate::otp::rows::{CarriedGuesses, State, Verification};
@@ -127,18 +128,17 @@ pub(super) async fn count_guesses(
     let (first, last) = range(wanted.iter().map(|(id, _)| *id));
     let rows = query(concat!(
         "with locked as (
-             select v.*, wanted.guesses as wanted
-             from unnest($1::uuid[], $2::smallint[]) as wanted (id, guesses)
+             select v.*
+             from unnest($1::uuid[]) as wanted (id)
              cross join lateral (
                  select * from verifications v where v.id = wanted.id and v.id between $4 and $5 for no key update
              ) v
          ), counted as (
              update verifications v
-             set guesses = v.guesses + least(locked.wanted, greatest(0,
-                     case when $3 < locked.carried_until then least(locked.carried_left, locked.budget)
-                          else locked.budget end - locked.guesses))
-             from locked
-             where v.id = locked.id and v.id between $4 and $5 and locked.state = 0 and locked.expires_at > $3
+             set guesses = v.guesses + least(($2::smallint[])[array_position($1::uuid[], v.id)], greatest(0,
+                     case when $3 < v.carried_until then least(v.carried_left, v.budget)
+                          else v.budget end - v.guesses))
+             where v.id = any($1::uuid[]) and v.id between $4 and $5 and v.state = 0 and v.expires_at > $3
          )
          select ",
         verification_columns!(),
@@ -154,12 +154,8 @@ pub(super) async fn count_guesses(
     by_id(&rows)
 }
 
-pub(super) async fn insert(connection: &mut PgConnection, rows: &BTreeMap<VerificationId, Verification>) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<&Verification> = rows.values().collect();
-    query(
+macro_rules! insert {
+    () => {
         "insert into verifications
              (id, project_id, mode, channel, country, record_id, locale, target, target_tag, key_id, code_hash, code,
               guesses, budget, carried_left, carried_until, sends, expires_at, state, closed_at, session,
@@ -168,73 +164,58 @@ pub(super) async fn insert(connection: &mut PgConnection, rows: &BTreeMap<Verifi
                               $7::text[], $8::bytea[], $9::bytea[], $10::integer[], $11::bytea[], $12::bytea[],
                               $13::smallint[], $14::smallint[], $15::smallint[], $16::bigint[], $17::smallint[],
                               $18::bigint[], $19::smallint[], $20::bigint[], $21::boolean[],
-                              $22::boolean[])",
-    )
-    .bind(column(&rows, |row| row.id.as_uuid()))
-    .bind(column(&rows, |row| row.project.as_uuid()))
-    .bind(column(&rows, |row| row.mode.code()))
-    .bind(column(&rows, |row| row.channel.code()))
-    .bind(column(&rows, |row| row.country.as_deref()))
-    .bind(column(&rows, |row| row.record.as_str()))
-    .bind(column(&rows, |row| row.locale.as_str()))
-    .bind(column(&rows, |row| row.target.0.as_slice()))
-    .bind(column(&rows, |row| row.target_tag.as_slice()))
-    .bind(column(&rows, |row| row.key_id))
-    .bind(column(&rows, |row| row.code_hash.as_slice()))
-    .bind(column(&rows, |row| row.code.as_ref().map(|code| code.0.as_slice())))
-    .bind(column(&rows, |row| row.guesses))
-    .bind(column(&rows, |row| row.budget))
-    .bind(column(&rows, |row| row.carried.map(|carried| carried.left)))
-    .bind(column(&rows, |row| row.carried.map(|carried| carried.until.as_ms())))
-    .bind(column(&rows, |row| row.sends))
-    .bind(column(&rows, |row| row.expires.as_ms()))
-    .bind(column(&rows, |row| row.state.code()))
-    .bind(column(&rows, |row| ms(row.closed)))
-    .bind(column(&rows, |row| row.session))
-    .bind(column(&rows, |row| row.own_code))
-    .execute(connection)
-    .await?;
-    Ok(())
+                              $22::boolean[])"
+    };
+}
+const UPSERT: &str = concat!(
+    insert!(),
+    " as new
+     on conflict (id) do update
+     set key_id = excluded.key_id, code_hash = excluded.code_hash, code = excluded.code, guesses = excluded.guesses,
+         budget = excluded.budget, carried_left = excluded.carried_left, carried_until = excluded.carried_until,
+         sends = excluded.sends, expires_at = excluded.expires_at, state = excluded.state,
+         closed_at = excluded.closed_at, session = excluded.session"
+);
+
+pub(super) fn insert(writes: &mut Writes, rows: &BTreeMap<VerificationId, Verification>) {
+    write(writes, insert!(), rows);
 }
 
-/// Overwrites what can change of rows that are locked already; whose they are and what they are of stays.
-pub(super) async fn update(connection: &mut PgConnection, rows: &BTreeMap<VerificationId, Verification>) -> Result<()> {
+/// Overwrites what can change of rows that are locked already; whose they are and what they are of stays. Not as an
+/// update, for the reason that dispatches have.
+pub(super) fn update(writes: &mut Writes, rows: &BTreeMap<VerificationId, Verification>) {
+    write(writes, UPSERT, rows);
+}
+
+fn write(writes: &mut Writes, sql: &'static str, rows: &BTreeMap<VerificationId, Verification>) {
     if rows.is_empty() {
-        return Ok(());
+        return;
     }
-    let (first, last) = range(rows.keys().copied());
     let rows: Vec<&Verification> = rows.values().collect();
-    query(
-        "update verifications v
-         set key_id = new.key_id, code_hash = new.code_hash, code = new.code, guesses = new.guesses,
-             budget = new.budget, carried_left = new.carried_left, carried_until = new.carried_until,
-             sends = new.sends, expires_at = new.expires_at, state = new.state, closed_at = new.closed_at,
-             session = new.session
-         from unnest($1::uuid[], $2::integer[], $3::bytea[], $4::bytea[], $5::smallint[], $6::smallint[],
-                     $7::smallint[], $8::bigint[], $9::smallint[], $10::bigint[], $11::smallint[], $12::bigint[],
-                     $13::boolean[])
-              as new (id, key_id, code_hash, code, guesses, budget, carried_left, carried_until, sends, expires_at,
-                      state, closed_at, session)
-         where v.id = new.id and v.id between $14 and $15",
-    )
-    .bind(column(&rows, |row| row.id.as_uuid()))
-    .bind(column(&rows, |row| row.key_id))
-    .bind(column(&rows, |row| row.code_hash.as_slice()))
-    .bind(column(&rows, |row| row.code.as_ref().map(|code| code.0.as_slice())))
-    .bind(column(&rows, |row| row.guesses))
-    .bind(column(&rows, |row| row.budget))
-    .bind(column(&rows, |row| row.carried.map(|carried| carried.left)))
-    .bind(column(&rows, |row| row.carried.map(|carried| carried.until.as_ms())))
-    .bind(column(&rows, |row| row.sends))
-    .bind(column(&rows, |row| row.expires.as_ms()))
-    .bind(column(&rows, |row| row.state.code()))
-    .bind(column(&rows, |row| ms(row.closed)))
-    .bind(column(&rows, |row| row.session))
-    .bind(first)
-    .bind(last)
-    .execute(connection)
-    .await?;
-    Ok(())
+    writes
+        .statement(sql)
+        .bind(column(&rows, |row| row.id.as_uuid()))
+        .bind(column(&rows, |row| row.project.as_uuid()))
+        .bind(column(&rows, |row| row.mode.code()))
+        .bind(column(&rows, |row| row.channel.code()))
+        .bind(column(&rows, |row| row.country.as_deref()))
+        .bind(column(&rows, |row| row.record.as_str()))
+        .bind(column(&rows, |row| row.locale.as_str()))
+        .bind(column(&rows, |row| row.target.0.as_slice()))
+        .bind(column(&rows, |row| row.target_tag.as_slice()))
+        .bind(column(&rows, |row| row.key_id))
+        .bind(column(&rows, |row| row.code_hash.as_slice()))
+        .bind(column(&rows, |row| row.code.as_ref().map(|code| code.0.as_slice())))
+        .bind(column(&rows, |row| row.guesses))
+        .bind(column(&rows, |row| row.budget))
+        .bind(column(&rows, |row| row.carried.map(|carried| carried.left)))
+        .bind(column(&rows, |row| row.carried.map(|carried| carried.until.as_ms())))
+        .bind(column(&rows, |row| row.sends))
+        .bind(column(&rows, |row| row.expires.as_ms()))
+        .bind(column(&rows, |row| row.state.code()))
+        .bind(column(&rows, |row| ms(row.closed)))
+        .bind(column(&rows, |row| row.session))
+        .bind(column(&rows, |row| row.own_code));
 }
 
 /// Forgets whom rows were to and what their code was; the rest stays for the statistics.
