@@ -20,7 +20,9 @@ use crate::telemetry;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Logs refusals and failures always, successes one in `log.sample`. Route templates only: paths may name people.
-pub(crate) async fn observe(State(api): State<Api>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    // For layers below, which are made before there is an API.
+    request.extensions_mut().insert(api.clone());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = known(request.method());
     let span = info_span!("request", http.method = method, http.route = route);
@@ -65,9 +67,8 @@ fn log(response: &Response, took: Duration, nth: u64, sample: u64) {
 }
 
 /// Ends a request that takes too long, and one whose handler panics.
-pub(crate) async fn guarded(request: Request, next: Next) -> Response {
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(PATIENCE, answer).await {
+pub(crate) async fn guarded(answer: impl Future<Output = Response>) -> Response {
+    match tokio::time::timeout(PATIENCE, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => panicked(panic.as_ref()),
         Err(_) => ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "The request took too long").into_response(),

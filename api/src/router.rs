@@ -4,10 +4,10 @@
 //! the other lacks: `.route()` is not used. A door adds one group: its handlers, its layers, and the `describe` of its
 //! `openapi::Door`, which writes what its calls share, credentials and refusals in its shape, into the document.
 
+use axum::Router;
 use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Router};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
@@ -33,8 +33,6 @@ pub fn router(api: Api) -> Router {
     let routes = groups().into_iter().fold(OpenApiRouter::default(), OpenApiRouter::merge);
     Router::from(routes)
         .fallback(no_such_route)
-        .layer(Extension(page::Document::new(document())))
-        .layer(Extension(api.clone()))
         .layer(from_fn_with_state(api.clone(), middleware::observe))
         .with_state(api)
 }
@@ -76,27 +74,31 @@ fn groups() -> Vec<OpenApiRouter<Api>> {
         .routes(routes!(page::page))
         .routes(routes!(page::asset));
     vec![
-        openapi::v1::DOOR.describe::<V1Error>(front(plain, Body::Json.require(v1).merge(back))),
-        openapi::session::KEYS.describe::<V1Error>(front(plain, keys)),
-        openapi::session::ME.describe::<Message>(front(login::message, keyless(Name::Me, Body::Raw, me))),
-        openapi::session::LOGOUT.describe::<V1Error>(front(plain, keyless(Name::Logout, Body::Raw, logout))),
+        openapi::v1::DOOR.describe::<V1Error>(front(plain, Body::Json, v1).merge(front(plain, Body::Raw, back))),
+        openapi::session::KEYS.describe::<V1Error>(front(plain, Body::Raw, keys)),
+        openapi::session::ME.describe::<Message>(front(login::message, Body::Raw, keyless(Name::Me, Body::Raw, me))),
+        openapi::session::LOGOUT.describe::<V1Error>(front(plain, Body::Raw, keyless(Name::Logout, Body::Raw, logout))),
         openapi::login::DOOR.describe::<Message>(login),
         openapi::oneport::DOOR.describe::<Message>(oneport),
-        openapi::mobile::DOOR.describe::<Refused>(front(mobile::shape, keyless(Name::Mobile, Body::Json, mobile))),
-        openapi::openlyne::DOOR.describe::<Unsent>(front(openlyne::envelope, Body::Json.require(openlyne))),
-        openapi::supabase::DOOR.describe::<Answer>(front(supabase::refusal, hooks)),
-        openapi::kratos::DOOR.describe::<V1Error>(front(plain, Body::Json.require(courier))),
+        openapi::mobile::DOOR.describe::<Refused>(front(
+            mobile::shape,
+            Body::Raw,
+            keyless(Name::Mobile, Body::Json, mobile),
+        )),
+        openapi::openlyne::DOOR.describe::<Unsent>(front(openlyne::envelope, Body::Json, openlyne)),
+        openapi::supabase::DOOR.describe::<Answer>(front(supabase::refusal, Body::Raw, hooks)),
+        openapi::kratos::DOOR.describe::<V1Error>(front(plain, Body::Json, courier)),
         openapi::twilio::DOOR.describe::<TwilioError>(twilio_verify()),
         openapi::demo::DOOR.describe_pages::<Refusal>(demo_page()),
-        openapi::RECEIPTS.describe::<V1Error>(front(plain, receipts)),
-        openapi::REFERENCE.describe::<V1Error>(front(plain, reference)),
+        openapi::RECEIPTS.describe::<V1Error>(front(plain, Body::Raw, receipts)),
+        openapi::REFERENCE.describe::<V1Error>(front(plain, Body::Raw, reference)),
     ]
 }
 
 /// A door of two calls, whose failures are told in words of their own.
 fn signing_in(name: Name, send: Call, verify: Call) -> OpenApiRouter<Api> {
     let one = |call| keyless(name, Body::Json, OpenApiRouter::default().routes(call));
-    front(login::sending, one(send)).merge(front(login::verifying, one(verify)))
+    front(login::sending, Body::Raw, one(send)).merge(front(login::verifying, Body::Raw, one(verify)))
 }
 
 fn twilio_verify() -> OpenApiRouter<Api> {
@@ -104,7 +106,7 @@ fn twilio_verify() -> OpenApiRouter<Api> {
         .routes(routes!(twilio::create))
         .routes(routes!(twilio::fetch, twilio::update))
         .routes(routes!(twilio::check));
-    front(twilio::shape, Body::Form.require(routes))
+    front(twilio::shape, Body::Form, routes)
 }
 
 /// The page to log in with: its forms, and what is no form.

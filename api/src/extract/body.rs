@@ -5,8 +5,6 @@ use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::middleware::Next;
-use axum::response::Response;
 
 use crate::error::ApiError;
 use crate::fields::Fields;
@@ -48,14 +46,14 @@ impl FormBody {
 }
 
 /// Reads the body of a POST before anything else looks at the request.
-pub(crate) async fn require_json(request: Request, next: Next) -> Result<Response, ApiError> {
-    Ok(next.run(check(request, is_json, "application/json").await?).await)
+pub(crate) async fn has_json(request: Request) -> Result<Request, ApiError> {
+    check(request, is_json, "application/json").await
 }
 
 /// The same for forms.
-pub(crate) async fn require_form(request: Request, next: Next) -> Result<Response, ApiError> {
+pub(crate) async fn has_form(request: Request) -> Result<Request, ApiError> {
     const FORM: &str = "application/x-www-form-urlencoded";
-    Ok(next.run(check(request, |content_type| essence(content_type) == FORM, FORM).await?).await)
+    check(request, |content_type| essence(content_type) == FORM, FORM).await
 }
 
 /// The bytes of a JSON body, for handlers that check who signed them.

@@ -4,6 +4,6 @@ mod body;
 mod client;
 mod tenant;
 
-pub(crate) use body::{FormBody, JsonBody, read_json, require_form, require_json};
+pub(crate) use body::{FormBody, JsonBody, has_form, has_json, read_json};
 pub(crate) use client::{client_of, network};
 pub(crate) use tenant::{Authenticated, Keyed};

@@ -1,8 +1,7 @@
 //! The document as it is served, and the page that shows it. The page works without a network: all of it comes from here.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::Extension;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::HeaderValue;
@@ -20,15 +19,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const PAGE: &str = include_str!("page.html");
 const START: &str = include_str!("page.js");
 
-/// The document's text.
-#[derive(Debug, Clone)]
-pub(crate) struct Document(Arc<str>);
-
-impl Document {
-    pub(crate) fn new(text: String) -> Self {
-        Self(text.into())
-    }
-}
+/// The document's text: written when somebody asks for it first.
+static DOCUMENT: LazyLock<String> = LazyLock::new(crate::router::document);
 
 /// Read this document
 #[utoipa::path(
@@ -37,8 +29,8 @@ impl Document {
     operation_id = "openapi",
     responses((status = 200, description = "An OpenAPI 3.1 document", body = Object)),
 )]
-pub(crate) async fn document(Extension(document): Extension<Document>) -> Response {
-    ([(CONTENT_TYPE, "application/json")], document.0.to_string()).into_response()
+pub(crate) async fn document() -> Response {
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
 }
 
 /// Read this document as a page

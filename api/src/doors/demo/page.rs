@@ -169,7 +169,7 @@ pub(crate) fn front(routes: OpenApiRouter<Api>) -> OpenApiRouter<Api> {
 
 async fn dress(request: Request, next: Next) -> Response {
     let wants_data = wants_data(request.method(), request.headers());
-    let mut response = guarded(request, next).await;
+    let mut response = guarded(next.run(request)).await;
     let wrong_method = (response.status() == StatusCode::METHOD_NOT_ALLOWED).then(ApiError::method_not_allowed);
     if let Some(error) = response.extensions_mut().remove::<ApiError>().or(wrong_method) {
         // A closed door shows no page.
