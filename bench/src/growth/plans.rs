@@ -1,5 +1,5 @@
 //! `bench plans`: how PostgreSQL does what the program asks of it when there are many rows. It fails where a statement reads a
-//! large table from end to end, or looks into more days than it has to do with.
+//! large table from end to end, compares all rows of a batch with each other, or looks into more days than it has to do with.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -52,6 +52,8 @@ struct Statement {
     /// Partitions of one table that its plan still had after those were left out that cannot matter, at most.
     kept: usize,
     seq_scans: BTreeSet<String>,
+    /// It held every row of one side of a join against every one of the other.
+    pairs: bool,
     is_hot: bool,
 }
 
@@ -127,6 +129,7 @@ fn note(statements: &mut BTreeMap<String, Statement>, is_hot: bool, plan: &Value
     let (mut kept, mut looked): (BTreeMap<String, BTreeSet<String>>, BTreeMap<String, BTreeSet<String>>) =
         Default::default();
     each_node(&plan["Plan"], &mut |node| {
+        statement.pairs |= compares_pairs(node);
         let Some(relation) = node["Relation Name"].as_str() else { return };
         let is_run = node["Actual Loops"].as_f64().is_some_and(|loops| loops > 0.0);
         if is_run && node["Node Type"] == "Seq Scan" && large.contains(relation) {
@@ -142,6 +145,13 @@ fn note(statements: &mut BTreeMap<String, Statement>, is_hot: bool, plan: &Value
     let most = |of: &BTreeMap<String, BTreeSet<String>>| of.values().map(BTreeSet::len).max().unwrap_or(0);
     statement.kept = statement.kept.max(most(&kept));
     statement.days = statement.days.max(most(&looked));
+}
+
+/// Whether a join threw away far more than its two sides have given it.
+fn compares_pairs(node: &Value) -> bool {
+    let sides = node["Plans"].as_array().into_iter().flatten();
+    let given: f64 = sides.filter_map(|side| side["Actual Rows"].as_f64()).sum();
+    node["Rows Removed by Join Filter"].as_f64().is_some_and(|removed| removed > 2.0 * given)
 }
 
 fn each_node(node: &Value, visit: &mut impl FnMut(&Value)) {
@@ -160,18 +170,19 @@ fn partitioned(relation: &str) -> Option<&str> {
 
 fn report(statements: &BTreeMap<String, Statement>) -> Outcome {
     let mut lines = vec![
-        "| runs | days looked into | days in the plan | sequential scans | statement |".to_owned(),
-        "|---|---|---|---|---|".to_owned(),
+        "| runs | days looked into | days in the plan | sequential scans | all pairs | statement |".to_owned(),
+        "|---|---|---|---|---|---|".to_owned(),
     ];
     let mut wrong = 0;
     for (text, statement) in statements {
-        let Statement { runs, days, kept, seq_scans, is_hot } = statement;
-        let is_wrong = !seq_scans.is_empty() || (*is_hot && *days > FEW_DAYS);
+        let Statement { runs, days, kept, seq_scans, pairs, is_hot } = statement;
+        let is_wrong = !seq_scans.is_empty() || *pairs || (*is_hot && *days > FEW_DAYS);
         wrong += usize::from(is_wrong);
         let scans = seq_scans.iter().cloned().collect::<Vec<_>>().join(", ");
         let short: String = text.chars().take(100).collect();
         let mark = if is_wrong { "**" } else { "" };
-        lines.push(format!("| {runs} | {days} | {kept} | {scans} | {mark}`{short}`{mark} |"));
+        let pairs = if *pairs { "yes" } else { "" };
+        lines.push(format!("| {runs} | {days} | {kept} | {scans} | {pairs} | {mark}`{short}`{mark} |"));
     }
     print(&lines.join("\n"));
     progress(&format!("bench: {} statements, {wrong} with a plan that does not do", statements.len()));
@@ -204,5 +215,15 @@ mod tests {
         assert_eq!((found.runs, found.days, found.kept), (1, 2, 3));
         assert_eq!(found.seq_scans.iter().collect::<Vec<_>>(), ["limits"]);
         assert!(report(&statements).is_err());
+    }
+
+    #[test]
+    fn a_join_that_compares_all_pairs_is_found() {
+        let side = |rows: u32| json!({"Node Type": "Function Scan", "Actual Rows": rows});
+        let join =
+            |removed: u32, sides: [u32; 2]| json!({"Rows Removed by Join Filter": removed, "Plans": sides.map(side)});
+        assert!(compares_pairs(&join(64 * 63, [64, 64])));
+        assert!(!compares_pairs(&join(60, [1, 60])));
+        assert!(!compares_pairs(&join(0, [64, 1])));
     }
 }
