@@ -84,12 +84,13 @@ pub(super) fn count(writes: &mut Writes, changes: &BTreeMap<ProjectId, ProjectCh
     writes
         .statement(
             "with locked as (
-                 select id from projects where id = any($1::uuid[]) order by id for no key update
+                 select change.*
+                 from unnest($1::uuid[], $2::bigint[], $3::bigint[]) as change (id, used, rate_at)
+                 cross join lateral (select from projects where id = change.id for no key update) p
              )
              update projects p
-             set tokens_used = p.tokens_used + change.used, rate_at = coalesce(change.rate_at, p.rate_at)
+             set tokens_used = p.tokens_used + locked.used, rate_at = coalesce(locked.rate_at, p.rate_at)
              from locked
-             join unnest($1::uuid[], $2::bigint[], $3::bigint[]) as change (id, used, rate_at) on change.id = locked.id
              where p.id = locked.id",
         )
         .bind(changes.keys().map(ProjectId::as_uuid).collect::<Vec<_>>())
