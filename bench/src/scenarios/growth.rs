@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::{Connection, Executor, PgConnection};
+
 use crate::failure::Outcome;
 use crate::figure::{Figure, Target};
 use crate::growth::load::Loaded;
@@ -62,7 +64,17 @@ pub(crate) async fn accepted(bench: &mut Bench, database: Option<&Loaded>) -> Ou
     let warm = saturate(address, connections, calls.clone(), 0, Until::Over(bench.settings.warm_up())).await?;
     let measured = saturate(address, connections, calls, warm.next, Until::Over(bench.settings.time())).await?;
     system.end().await?;
+    if let Some(loaded) = database {
+        forget_due(bench, loaded).await?;
+    }
     Ok(measured.per_second())
+}
+
+/// What was accepted in this turn shall not be delivered in a later one.
+async fn forget_due(bench: &Bench, loaded: &Loaded) -> Outcome {
+    let mut connection = PgConnection::connect(&bench.servers.url_of(&loaded.database)).await?;
+    connection.execute("truncate due").await?;
+    Ok(())
 }
 
 /// As S4, but for sends that were made just before.
