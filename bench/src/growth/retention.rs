@@ -17,9 +17,10 @@ use crate::system::{System, environment};
 const CONNECTIONS: usize = 64;
 /// How long before the end of the load the day must be gone.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// A table that is being dropped has no size.
 const OLDEST: &str = "
     select relname::text, extract(day from now() at time zone 'utc' - to_date(right(relname, 8), 'YYYYMMDD'))::bigint,
-           pg_total_relation_size(oid), reltuples::bigint
+           coalesce(pg_total_relation_size(oid), 0), reltuples::bigint
     from pg_class where relispartition and relkind = 'r' and relname ~ '^verifications_[0-9]{8}$'
     order by relname limit 1";
 
