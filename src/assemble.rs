@@ -344,7 +344,7 @@ impl ReceiptSink for StoreReceipts {
         };
         let store = self.store.clone();
         self.tasks.spawn(async move {
-            if let Err(error) = store.receive(&[receipt]).await {
+            if let Err(error) = store.receive(receipt.received, &[receipt]).await {
                 warn!(%error, "a receipt of the sandbox was lost");
             }
         });

@@ -87,10 +87,10 @@ impl Api {
             let (store, now, vault) = (store.clone(), clock.now(), vault.clone());
             async move { store.verify(now, vault.keys(), &batch).await }
         });
-        let store = parts.store.clone();
+        let (store, clock) = (parts.store.clone(), parts.clock.clone());
         let receipts = Batcher::start("receipt", tasks, move |batch: Arc<[Receipt]>| {
-            let store = store.clone();
-            async move { store.receive(&batch).await }
+            let (store, now) = (store.clone(), clock.now());
+            async move { store.receive(now, &batch).await }
         });
         let (store, clock, vault) = (parts.store.clone(), parts.clock.clone(), parts.vault.clone());
         let sessions = Sessions::new(parts.sessions.clone(), store, clock, vault);

@@ -74,7 +74,7 @@ impl Relay {
         let now = self.clock.now();
         let backlog = self.store.backlog(now).await?;
         telemetry::backlog(backlog.due, backlog.oldest);
-        self.store.join_receipts(now - PARKED, JOINED_AT_ONCE).await?;
+        self.store.join_receipts(now, now - PARKED, JOINED_AT_ONCE).await?;
         Ok(())
     }
 }

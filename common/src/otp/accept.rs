@@ -123,7 +123,7 @@ pub struct Found {
 /// Decides a batch. A refused request changes nothing.
 #[must_use]
 pub fn decide(now: Timestamp, found: Found, batch: &[Accept]) -> (Vec<Result<Accepted, Refusal>>, Changes) {
-    let mut decider = Decider { now, found, changes: Changes::default() };
+    let mut decider = Decider { now, found, changes: Changes::at(now) };
     let answers = batch.iter().map(|request| decider.one(request)).collect();
     (answers, decider.changes)
 }

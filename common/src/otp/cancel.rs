@@ -22,7 +22,7 @@ pub enum Closed {
 
 #[must_use]
 pub fn decide(now: Timestamp, verification: &Verification, dispatches: &[Dispatch], how: ByHand) -> (Closed, Changes) {
-    let mut changes = Changes::default();
+    let mut changes = Changes::at(now);
     let id = verification.id;
     let answer = match verification.state {
         State::Verified => Closed::Before(id, "verified"),

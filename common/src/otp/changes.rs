@@ -10,9 +10,9 @@ use super::status::DispatchStatus;
 use super::time::Timestamp;
 
 /// Rows to insert, rows to overwrite and counters to move. A store writes it as a whole or not at all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Changes {
-    /// When this was decided; `limit_events` are counted from it.
+    /// When this was decided; `limit_events` are counted from it. Days before its own may be over for the statistics.
     pub now: Timestamp,
     pub limits: BTreeMap<Index, LimitTimes>,
     /// First windows that so many events are added to, wherever they stand by then. Where that is more than a window
@@ -176,6 +176,30 @@ impl Counted {
 }
 
 impl Changes {
+    /// None yet.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self {
+            now,
+            limits: BTreeMap::new(),
+            limit_events: BTreeMap::new(),
+            remembered: Vec::new(),
+            open_targets: BTreeMap::new(),
+            new_verifications: BTreeMap::new(),
+            verifications: BTreeMap::new(),
+            new_dispatches: BTreeMap::new(),
+            dispatches: BTreeMap::new(),
+            erased: Vec::new(),
+            attempts: BTreeMap::new(),
+            due: BTreeMap::new(),
+            done: Vec::new(),
+            message_ids: Vec::new(),
+            receipts: Vec::new(),
+            projects: BTreeMap::new(),
+            stats: Stats::default(),
+        }
+    }
+
     pub fn project(&mut self, id: ProjectId) -> &mut ProjectChange {
         self.projects.entry(id).or_default()
     }

@@ -52,7 +52,7 @@ pub struct Found {
 
 #[must_use]
 pub fn decide(now: Timestamp, mut found: Found, claims: &[Claim]) -> (Vec<Result<Claimed, Unclaimed>>, Changes) {
-    let mut changes = Changes::default();
+    let mut changes = Changes::at(now);
     let answers = claims.iter().map(|claim| one(now, &mut found, &mut changes, *claim)).collect();
     (answers, changes)
 }

@@ -94,7 +94,7 @@ pub struct Found {
 
 #[must_use]
 pub fn decide(now: Timestamp, mut found: Found, batch: &[Finish]) -> (Vec<Finished>, Changes) {
-    let mut changes = Changes::default();
+    let mut changes = Changes::at(now);
     let answers = batch.iter().map(|finish| one(now, &mut found, &mut changes, finish)).collect();
     (answers, changes)
 }

@@ -46,7 +46,7 @@ pub struct Found {
 /// A claim of each fallback's first attempt, for those whose turn it is.
 #[must_use]
 pub fn decide(now: Timestamp, found: Found, batch: &[Fire]) -> (Vec<Result<Claimed, Unclaimed>>, Changes) {
-    let mut decider = Decider { now, found, changes: Changes::default() };
+    let mut decider = Decider { now, found, changes: Changes::at(now) };
     let answers = batch.iter().map(|fire| decider.one(fire)).collect();
     (answers, decider.changes)
 }

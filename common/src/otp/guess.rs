@@ -1,4 +1,4 @@
-//! Verifying: guesses are counted first, then compared, then settled, all under the verification's row lock.
+//! Verifying: each guess is counted, compared and settled under the verification's row lock, in one transaction.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -61,12 +61,14 @@ pub enum Reason {
     NotFound,
 }
 
-/// What the rows say of a batch before anything is counted.
+/// What the rows say of a batch before anything is counted: pointers and limits as they were read, the others locked.
 #[derive(Debug, Default)]
 pub struct Found {
     pub open_targets: HashMap<Index, Vec<OpenTarget>>,
     pub verifications: HashMap<VerificationId, Verification>,
     pub limits: HashMap<Index, LimitTimes>,
+    /// Of those that [`may_end`].
+    pub dispatches: HashMap<VerificationId, Vec<Dispatch>>,
 }
 
 /// Which verification each guess is at, or its answer where it needs no look at one.
@@ -153,19 +155,6 @@ fn within_limits(
     Ok(())
 }
 
-/// How many guesses each chosen verification is to be counted: at most so many as it has left.
-#[must_use]
-pub fn wanted(chosen: &[Result<VerificationId, Verdict>]) -> Vec<(VerificationId, i16)> {
-    let mut counts: HashMap<VerificationId, i16> = HashMap::new();
-    for id in chosen.iter().flatten() {
-        let count = counts.entry(*id).or_default();
-        *count = count.saturating_add(1);
-    }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_unstable();
-    counts
-}
-
 /// Which verifications may close or lock by these guesses, in order: the dispatches of the others are nobody's concern.
 /// `matches` is [`decide`]'s.
 pub fn may_end(
@@ -187,25 +176,17 @@ pub fn may_end(
     ending.into_iter().collect()
 }
 
-/// The rows as they were locked, before their guesses were counted.
-#[derive(Debug, Default)]
-pub struct Locked {
-    pub verifications: HashMap<VerificationId, Verification>,
-    /// Of those that [`may_end`].
-    pub dispatches: HashMap<VerificationId, Vec<Dispatch>>,
-}
-
 /// Compares in the order of arrival. `matches` compares keyed hashes in constant time.
 pub fn decide(
     now: Timestamp,
-    mut locked: Locked,
+    mut found: Found,
     batch: &[Guess],
     chosen: Vec<Result<VerificationId, Verdict>>,
     matches: impl Fn(&Verification, &Code) -> bool,
 ) -> (Vec<Verdict>, Changes) {
-    let mut changes = Changes { now, ..Changes::default() };
+    let mut changes = Changes::at(now);
     let verdicts = batch.iter().zip(chosen).map(|(guess, chosen)| match chosen {
-        Ok(id) => one(now, &mut locked, &mut changes, guess, id, &matches),
+        Ok(id) => one(now, &mut found, &mut changes, guess, id, &matches),
         Err(verdict) => verdict,
     });
     (verdicts.collect(), changes)
@@ -213,19 +194,19 @@ pub fn decide(
 
 fn one(
     now: Timestamp,
-    locked: &mut Locked,
+    found: &mut Found,
     changes: &mut Changes,
     guess: &Guess,
     id: VerificationId,
     matches: &impl Fn(&Verification, &Code) -> bool,
 ) -> Verdict {
-    let Some(verification) = locked.verifications.get_mut(&id) else {
+    let Some(verification) = found.verifications.get_mut(&id) else {
         return Verdict::Refused { verification: None, reason: Reason::NotFound };
     };
     if let Some(reason) = closed(verification, now) {
         return Verdict::Refused { verification: Some(id), reason };
     }
-    let dispatches = locked.dispatches.get(&id).map_or(&[][..], Vec::as_slice);
+    let dispatches = found.dispatches.get(&id).map_or(&[][..], Vec::as_slice);
     verification.guesses += 1;
     if matches(verification, &guess.code) {
         *verification = close::close(changes, verification, dispatches, State::Verified, "verified", now);
@@ -244,6 +225,8 @@ fn one(
     let left = verification.guesses_left(now);
     if verification.is_locked() {
         close::lock(changes, verification, dispatches, now);
+    } else {
+        changes.put_verification(verification.clone());
     }
     Verdict::Wrong { verification: id, left }
 }

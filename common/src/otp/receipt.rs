@@ -30,8 +30,8 @@ pub enum Received {
 }
 
 #[must_use]
-pub fn decide(mut found: Found, batch: &[Receipt]) -> (Vec<Received>, Changes) {
-    let mut changes = Changes::default();
+pub fn decide(now: Timestamp, mut found: Found, batch: &[Receipt]) -> (Vec<Received>, Changes) {
+    let mut changes = Changes::at(now);
     let answers = batch.iter().map(|receipt| one(&mut found, &mut changes, receipt)).collect();
     (answers, changes)
 }

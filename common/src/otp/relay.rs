@@ -36,7 +36,7 @@ pub struct Found {
 /// At most `room` jobs; what there is no room for stays due as it is. What is dead ends all the same. `dice` gives
 /// numbers in 0..=1 for the jitter.
 pub fn decide(now: Timestamp, mut found: Found, room: usize, mut dice: impl FnMut() -> f64) -> (Vec<DueJob>, Changes) {
-    let mut changes = Changes::default();
+    let mut changes = Changes::at(now);
     let mut jobs = Vec::new();
     for (due, dispatch) in &found.due {
         // What came before it in this round may have ended it.

@@ -56,7 +56,7 @@ pub fn decide(
     if has_ended && counters.tokens.is_some_and(|tokens| counters.used >= tokens) {
         return Err(NotRetried::NoToken);
     }
-    let mut changes = Changes::default();
+    let mut changes = Changes::at(now);
     let mut after = dispatch.clone();
     if after.charge == Charge::Returned {
         after.charge = Charge::Reserved;

@@ -46,11 +46,11 @@ pub(super) async fn for_guess(tx: &mut dyn Tx, batch: &[Guess]) -> Result<guess:
     }
     let by_id = batch.iter().filter_map(|guess| guess.by_id.map(|(id, _)| id));
     let ids = unique(by_id.chain(open_targets.values().flatten().map(|row| row.verification)));
-    let verifications = if ids.is_empty() { Default::default() } else { tx.read_verifications(&ids).await? };
+    let verifications = if ids.is_empty() { Default::default() } else { tx.lock_verifications(&ids).await? };
     let limits = batch.iter().flat_map(|guess| &guess.limits).flat_map(|limit| limit.key.all());
     let limits = unique(limits);
     let limits = if limits.is_empty() { Default::default() } else { tx.read_limits(&limits).await? };
-    Ok(guess::Found { open_targets, verifications, limits })
+    Ok(guess::Found { open_targets, verifications, limits, ..guess::Found::default() })
 }
 
 pub(super) async fn for_fire(tx: &mut dyn Tx, batch: &[Fire]) -> Result<fire::Found> {

@@ -1,6 +1,5 @@
 //! The hot operations: find and lock the rows of a batch, let the domain decide, write what it says, commit.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -123,7 +122,7 @@ impl Store {
         Ok(answers)
     }
 
-    /// Counts every guess before any is compared.
+    /// Locks what is guessed at, and commits every count with its verdict: nobody is answered before.
     ///
     /// # Errors
     /// When nothing could be written.
@@ -133,18 +132,14 @@ impl Store {
 
     async fn verify_once(&self, now: Timestamp, keys: &Keyring, batch: &[Guess]) -> Result<Vec<Verdict>> {
         let mut tx = self.backend.begin().await?;
-        let found = finding::for_guess(tx.as_mut(), batch).await?;
+        let mut found = finding::for_guess(tx.as_mut(), batch).await?;
         let chosen = guess::choose(now, &found, batch);
-        let wanted = guess::wanted(&chosen);
-        if wanted.is_empty() {
-            return Ok(chosen.into_iter().filter_map(std::result::Result::err).collect());
-        }
-        let verifications = tx.count_guesses(&wanted, now).await?;
         let matches = |verification: &_, code: &_| keys.code_matches(verification, code);
-        let ending = guess::may_end(&verifications, batch, &chosen, matches);
-        let dispatches = if ending.is_empty() { HashMap::new() } else { tx.lock_dispatches_of(&ending).await? };
-        let locked = guess::Locked { verifications, dispatches };
-        let (verdicts, changes) = guess::decide(now, locked, batch, chosen, matches);
+        let ending = guess::may_end(&found.verifications, batch, &chosen, matches);
+        if !ending.is_empty() {
+            found.dispatches = tx.lock_dispatches_of(&ending).await?;
+        }
+        let (verdicts, changes) = guess::decide(now, found, batch, chosen, matches);
         tx.write(&changes).await?;
         tx.commit().await?;
         Ok(verdicts)
@@ -154,13 +149,13 @@ impl Store {
     ///
     /// # Errors
     /// When nothing could be written.
-    pub async fn receive(&self, batch: &[Receipt]) -> Result<Vec<Received>> {
-        retrying(|| self.receive_once(batch)).await
+    pub async fn receive(&self, now: Timestamp, batch: &[Receipt]) -> Result<Vec<Received>> {
+        retrying(|| self.receive_once(now, batch)).await
     }
 
-    async fn receive_once(&self, batch: &[Receipt]) -> Result<Vec<Received>> {
+    async fn receive_once(&self, now: Timestamp, batch: &[Receipt]) -> Result<Vec<Received>> {
         let mut tx = self.backend.begin().await?;
-        let answers = receive(tx.as_mut(), batch).await?;
+        let answers = receive(tx.as_mut(), now, batch).await?;
         tx.commit().await?;
         Ok(answers)
     }
@@ -169,13 +164,13 @@ impl Store {
     ///
     /// # Errors
     /// When nothing could be written.
-    pub async fn join_receipts(&self, since: Timestamp, limit: u32) -> Result<usize> {
+    pub async fn join_receipts(&self, now: Timestamp, since: Timestamp, limit: u32) -> Result<usize> {
         let mut tx = self.backend.begin().await?;
         let parked = tx.joinable_receipts(since, limit).await?;
         if parked.is_empty() {
             return Ok(0);
         }
-        receive(tx.as_mut(), &parked).await?;
+        receive(tx.as_mut(), now, &parked).await?;
         tx.commit().await?;
         Ok(parked.len())
     }
@@ -297,9 +292,9 @@ impl Store {
     }
 }
 
-async fn receive(tx: &mut dyn Tx, batch: &[Receipt]) -> Result<Vec<Received>> {
+async fn receive(tx: &mut dyn Tx, now: Timestamp, batch: &[Receipt]) -> Result<Vec<Received>> {
     let found = finding::for_receipts(tx, batch).await?;
-    let (answers, changes) = receipt::decide(found, batch);
+    let (answers, changes) = receipt::decide(now, found, batch);
     tx.write(&changes).await?;
     Ok(answers)
 }

@@ -75,14 +75,6 @@ pub trait Tx: Send {
         record: &str,
     ) -> Result<Option<VerificationId>>;
 
-    /// In one statement: locks the verifications, counts as many of the wanted guesses as each that is open at `now`
-    /// has left, and answers the rows as they were before.
-    async fn count_guesses(
-        &mut self,
-        wanted: &[(VerificationId, i16)],
-        now: Timestamp,
-    ) -> Result<HashMap<VerificationId, Verification>>;
-
     /// All dispatches of these verifications, locked, each list in order of number.
     async fn lock_dispatches_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<VerificationId, Vec<Dispatch>>>;
 

@@ -228,7 +228,7 @@ impl Rows {
             dispatches: self.all(),
             verifications: self.verifications.clone(),
         };
-        let (_, changes) = receipt::decide(found, &[receipt]);
+        let (_, changes) = receipt::decide(self.now, found, &[receipt]);
         self.write(&changes);
     }
 
@@ -254,13 +254,8 @@ impl Rows {
             limits: vec![],
         };
         let dispatches = [(id, self.dispatches.values().cloned().collect())].into();
-        let locked = guess::Locked { verifications: self.verifications.clone(), dispatches };
-        let is_compared = self.verification().is_open(self.now) && self.verification().guesses_left(self.now) > 0;
-        let (_, changes) = guess::decide(self.now, locked, &[guess], vec![Ok(id)], |_, _| right);
-        // A store counts first, and decisions only write what they close.
-        if is_compared && !changes.verifications.contains_key(&id) {
-            self.verifications.entry(id).and_modify(|row| row.guesses += 1);
-        }
+        let found = guess::Found { verifications: self.verifications.clone(), dispatches, ..guess::Found::default() };
+        let (_, changes) = guess::decide(self.now, found, &[guess], vec![Ok(id)], |_, _| right);
         self.write(&changes);
     }
 

@@ -75,7 +75,7 @@ async fn receipts_of_one_message_in_one_batch_are_all_applied(world: World) {
     let id = world.sent(T0, ANN, "m1").await;
     let batch = [ReceiptStatus::Undelivered, ReceiptStatus::Delivered, ReceiptStatus::Sent];
     let batch = batch.map(|status| receipt(at(5), "m1", status));
-    let answers = world.store.receive(&batch).await.expect("received");
+    let answers = world.store.receive(at(5), &batch).await.expect("received");
     assert!(answers.iter().all(|answer| matches!(answer, Received::Applied { .. })), "{answers:?}");
     let timeline = world.timeline(id.verification).await;
     assert_eq!((timeline.dispatches[0].status, timeline.receipts.len()), (DispatchStatus::Delivered, 3));
@@ -115,7 +115,7 @@ async fn a_receipt_stands_in_for_a_worker_that_is_gone(world: World) {
     let dispatch = world.dispatch(id).await;
     assert_eq!((dispatch.status, dispatch.provider.as_deref()), (DispatchStatus::Delivered, Some("acme")));
     assert_eq!((world.due().await, world.tokens_used().await), (vec![], 1));
-    assert_eq!(world.store.join_receipts(T0, 10).await.expect("joined"), 1);
+    assert_eq!(world.store.join_receipts(at(20), T0, 10).await.expect("joined"), 1);
     assert_eq!(world.timeline(id.verification).await.receipts, [Receipt { attempt: Some(held), ..early }]);
 }
 
@@ -146,7 +146,11 @@ async fn a_receipt_of_another_provider_does_not_stop_a_failover(world: World) {
     let late = Receipt { attempt: Some(attempt(id, 2)), ..receipt(at(3), "m2", ReceiptStatus::Delivered) };
     world.receive(late).await;
     assert_eq!(world.timeline(id.verification).await.attempts.len(), 1);
-    assert_eq!(world.store.join_receipts(T0, 10).await.expect("joined"), 1, "what is left is looked at, and left");
+    assert_eq!(
+        world.store.join_receipts(at(20), T0, 10).await.expect("joined"),
+        1,
+        "what is left is looked at, and left"
+    );
     assert_eq!(world.dispatch(id).await.status, DispatchStatus::Sending);
 }
 
@@ -157,13 +161,13 @@ async fn a_receipt_of_an_unknown_message_is_parked(world: World) {
     foreign.provider = "other".to_owned();
     assert_eq!(world.receive(foreign).await, Received::Parked, "message ids are a provider's own");
     assert_eq!(world.dispatch(id).await.status, DispatchStatus::Sent);
-    assert_eq!(world.store.join_receipts(T0, 10).await.expect("joined"), 0);
+    assert_eq!(world.store.join_receipts(at(20), T0, 10).await.expect("joined"), 0);
 }
 
 /// As when the finish and the receipt were written at the same moment, so that neither saw the other.
 async fn learn_message_id(world: &World, message_id: MessageId) {
     let mut tx = world.begin().await;
-    tx.write(&Changes { message_ids: vec![message_id], ..Changes::default() }).await.expect("written");
+    tx.write(&Changes { message_ids: vec![message_id], ..Changes::at(at(5)) }).await.expect("written");
     tx.commit().await.expect("committed");
 }
 
@@ -174,11 +178,11 @@ async fn a_parked_receipt_is_joined_when_its_message_is_known(world: World) {
     world.receive(receipt(at(5), "m3", ReceiptStatus::Delivered)).await;
     let (provider, message_id) = (parked.provider.clone(), parked.message_id.clone());
     learn_message_id(&world, MessageId { provider, message_id, attempt: attempt(id, 1), created: at(5) }).await;
-    assert_eq!(world.store.join_receipts(T0, 10).await.expect("joined"), 1);
+    assert_eq!(world.store.join_receipts(at(20), T0, 10).await.expect("joined"), 1);
     let timeline = world.timeline(id.verification).await;
     assert_eq!(timeline.dispatches[0].status, DispatchStatus::Delivered);
     assert_eq!(timeline.receipts, [Receipt { attempt: Some(attempt(id, 1)), ..parked }]);
-    assert_eq!(world.store.join_receipts(T0, 10).await.expect("joined"), 0);
+    assert_eq!(world.store.join_receipts(at(20), T0, 10).await.expect("joined"), 0);
 }
 
 async fn a_receipt_parked_too_long_is_not_joined(world: World) {
@@ -186,8 +190,8 @@ async fn a_receipt_parked_too_long_is_not_joined(world: World) {
     world.receive(receipt(at(5), "m2", ReceiptStatus::Delivered)).await;
     let (provider, message_id) = ("acme".to_owned(), "m2".to_owned());
     learn_message_id(&world, MessageId { provider, message_id, attempt: attempt(id, 1), created: at(5) }).await;
-    assert_eq!(world.store.join_receipts(at(6), 10).await.expect("joined"), 0);
-    assert_eq!(world.store.join_receipts(at(5), 10).await.expect("joined"), 1);
+    assert_eq!(world.store.join_receipts(at(20), at(6), 10).await.expect("joined"), 0);
+    assert_eq!(world.store.join_receipts(at(20), at(5), 10).await.expect("joined"), 1);
 }
 
 async fn a_receipt_of_a_refunded_dispatch_takes_the_token_again(world: World) {

@@ -126,7 +126,7 @@ async fn what_is_done_is_due_no_more(world: World) {
     let id = world.sent(T0, ANN, "m1").await;
     let left_over = Due { dispatch: id, at: at(5), deadline: at(280), published: 0 };
     let mut tx = world.begin().await;
-    tx.write(&Changes { due: [(id, left_over)].into(), ..Changes::default() }).await.expect("written");
+    tx.write(&Changes { due: [(id, left_over)].into(), ..Changes::at(T0) }).await.expect("written");
     tx.commit().await.expect("committed");
     assert_eq!(world.relay(at(5), 10).await, []);
     assert_eq!((world.due().await.len(), world.dispatch(id).await.status), (0, DispatchStatus::Sent));

@@ -92,7 +92,7 @@ async fn receipts_are_swept_parked_ones_first(world: World) {
 
 async fn more_rows_than_a_step_are_swept(world: World) {
     let parked: Vec<_> = (0..2500).map(|i| receipt(T0, &i.to_string(), ReceiptStatus::Sent)).collect();
-    world.store.receive(&parked).await.expect("received");
+    world.store.receive(T0, &parked).await.expect("received");
     assert_eq!(sweep(&world, DAY + 1).await, 2500);
 }
 

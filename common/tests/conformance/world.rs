@@ -187,7 +187,7 @@ impl World {
     }
 
     pub(crate) async fn receive(&self, receipt: Receipt) -> common::otp::receipt::Received {
-        self.store.receive(&[receipt]).await.expect("received").remove(0)
+        self.store.receive(receipt.received, &[receipt]).await.expect("received").remove(0)
     }
 
     /// Looks at what is due without chance in the delays.

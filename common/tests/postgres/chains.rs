@@ -111,7 +111,7 @@ async fn tell(world: &World, sent: &[DispatchId], round: usize) -> usize {
         let status = if n % 2 == 0 { ReceiptStatus::Delivered } else { ReceiptStatus::Undelivered };
         receipt(then(round, 40), &format!("{round}.{}", n + 8), status)
     });
-    world.store.receive(&told.collect::<Vec<_>>()).await.expect("received").len()
+    world.store.receive(then(round, 40), &told.collect::<Vec<_>>()).await.expect("received").len()
 }
 
 async fn send_again(world: &World, sent: &[DispatchId], round: usize) {

@@ -202,7 +202,7 @@ async fn work_often(world: Arc<World>, n: usize) {
         let next: Vec<_> = next.map(|attempt| fire(&attempt)).collect();
         world.store.fire(now, &next).await.expect("fired");
         let receipts = jobs.iter().map(|job| receipt(now, &format!("m-{job}"), ReceiptStatus::Delivered));
-        world.store.receive(&receipts.collect::<Vec<_>>()).await.expect("received");
+        world.store.receive(now, &receipts.collect::<Vec<_>>()).await.expect("received");
     }
 }
 
@@ -235,7 +235,7 @@ async fn look_after_often(world: Arc<World>) {
     for round in 0..ROUNDS {
         let now = at(round * 40);
         world.store.sweep(now).await.expect("swept");
-        world.store.join_receipts(T0, 100).await.expect("joined");
+        world.store.join_receipts(now, T0, 100).await.expect("joined");
         let page = common::store::records::Page { before: None, offset: 0, limit: 5 };
         for record in world.store.list_records(&world.filter(), page).await.expect("records") {
             let dispatch: DispatchId = record.dispatch.id;

@@ -10,7 +10,7 @@ use common::store::records::Count;
 use futures_util::future::join_all;
 
 use crate::database::with_database;
-use crate::world::{ANN, BOB, T0, World, at, receipt};
+use crate::world::{ANN, T0, World, receipt};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -54,12 +54,11 @@ async fn what_moves_in_a_day_that_is_summed_up_is_counted_there_too() {
         world.sent(T0, ANN, "m1").await;
         world.store.rotate(T0 + 3 * DAY).await.expect("rotated");
         assert_eq!(world.counted(Dimension::Status, "sent").await, 1);
-        world.receive(receipt(at(3), "m1", ReceiptStatus::Delivered)).await;
-        world.send(at(5), BOB).await;
+        world.receive(receipt(T0 + 3 * DAY, "m1", ReceiptStatus::Delivered)).await;
         for _ in 0..2 {
             assert_eq!(world.counted(Dimension::Status, "sent").await, 0);
             assert_eq!(world.counted(Dimension::Status, "delivered").await, 1);
-            assert_eq!(world.counted(Dimension::Total, "").await, 2);
+            assert_eq!(world.counted(Dimension::Total, "").await, 1);
             world.store.rotate(T0 + 4 * DAY).await.expect("rotated again");
         }
         assert_eq!(

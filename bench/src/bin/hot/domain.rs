@@ -147,8 +147,8 @@ pub(super) fn guess() -> Repeat {
         let ending = guess::may_end(&found.verifications, &guesses, &chosen, matches);
         let of = |id: VerificationId| Some((id, dispatches.get(&id)?.clone()));
         let dispatches = ending.into_iter().filter_map(of).collect();
-        let locked = guess::Locked { verifications: found.verifications.clone(), dispatches };
-        black_box(guess::decide(NOW, locked, &guesses, chosen, matches));
+        let found = guess::Found { verifications: found.verifications.clone(), dispatches, ..guess::Found::default() };
+        black_box(guess::decide(NOW, found, &guesses, chosen, matches));
     })
 }
 

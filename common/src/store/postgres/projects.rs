@@ -76,22 +76,17 @@ pub(super) async fn lock(connection: &mut PgConnection, ids: &[ProjectId]) -> Re
     rows.iter().map(|row| read(Columns::of(row))).collect()
 }
 
-/// Moves the counters of projects, in the order in which they are locked.
+/// Moves the counters of projects that are locked.
 pub(super) fn count(writes: &mut Writes, changes: &BTreeMap<ProjectId, ProjectChange>) {
     if changes.is_empty() {
         return;
     }
     writes
         .statement(
-            "with locked as (
-                 select change.*
-                 from unnest($1::uuid[], $2::bigint[], $3::bigint[]) as change (id, used, rate_at)
-                 cross join lateral (select from projects where id = change.id for no key update) p
-             )
-             update projects p
-             set tokens_used = p.tokens_used + locked.used, rate_at = coalesce(locked.rate_at, p.rate_at)
-             from locked
-             where p.id = locked.id",
+            "update projects
+             set tokens_used = tokens_used + ($2::bigint[])[array_position($1::uuid[], id)],
+                 rate_at = coalesce(($3::bigint[])[array_position($1::uuid[], id)], rate_at)
+             where id = any($1::uuid[])",
         )
         .bind(changes.keys().map(ProjectId::as_uuid).collect::<Vec<_>>())
         .bind(changes.values().map(|change| change.used).collect::<Vec<_>>())

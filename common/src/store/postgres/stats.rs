@@ -13,9 +13,11 @@ use crate::store::records::Count;
 
 type Counted<'a> = (&'a StatsKey, i64);
 
-/// Adds to the hours, and to the sums of days that are summed up already.
-pub(super) fn add(writes: &mut Writes, stats: &Stats) {
+/// Adds to the hours, and to the sums of days that are summed up already: never the day that it is, by a clock that is
+/// less than a day behind that of whoever sums up.
+pub(super) fn add(writes: &mut Writes, stats: &Stats, now: Timestamp) {
     let rows = stats.sorted();
+    let of_past_days: Vec<_> = rows.iter().copied().filter(|(key, _)| key.hour.day() < now.day()).collect();
     write(
         writes,
         "insert into stats_daily (project_id, mode, day, dimension, value, count)
@@ -29,7 +31,7 @@ pub(super) fn add(writes: &mut Writes, stats: &Stats) {
          order by project_id, mode, day, dimension, value collate \"C\"
          on conflict (project_id, mode, day, dimension, value) do update
          set count = stats_daily.count + excluded.count",
-        &rows,
+        &of_past_days,
     );
     write(
         writes,

@@ -56,7 +56,7 @@ impl PgTx {
         let mut writes = self.writes(changes);
         if at_once {
             projects::count(&mut writes, &changes.projects);
-            stats::add(&mut writes, &changes.stats);
+            stats::add(&mut writes, &changes.stats, changes.now);
         }
         let tx = &mut *self.tx;
         writes.run(tx).await?;
@@ -104,11 +104,13 @@ async fn write_waiting(tx: &mut PgConnection, changes: &Changes) -> Result<()> {
     if !limits::add_events(tx, &changes.limit_events, changes.now).await? {
         return Err(StoreError::Conflict("other transactions have used a limit up meanwhile".to_owned()));
     }
+    let ids: Vec<_> = changes.projects.keys().copied().collect();
+    if !ids.is_empty() {
+        projects::lock(tx, &ids).await?;
+    }
     let mut writes = Writes::default();
     projects::count(&mut writes, &changes.projects);
-    writes.run(tx).await?;
-    let mut writes = Writes::default();
-    stats::add(&mut writes, &changes.stats);
+    stats::add(&mut writes, &changes.stats, changes.now);
     writes.run(tx).await
 }
 
@@ -161,14 +163,6 @@ impl Tx for PgTx {
         record: &str,
     ) -> Result<Option<VerificationId>> {
         answered(verifications::newest_by_record(&mut self.tx, project, modes, record)).await
-    }
-
-    async fn count_guesses(
-        &mut self,
-        wanted: &[(VerificationId, i16)],
-        now: Timestamp,
-    ) -> Result<HashMap<VerificationId, Verification>> {
-        answered(verifications::count_guesses(&mut self.tx, wanted, now)).await
     }
 
     async fn lock_dispatches_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<VerificationId, Vec<Dispatch>>> {

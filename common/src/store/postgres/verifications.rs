@@ -117,43 +117,6 @@ pub(super) async fn newest_by_record(
     row.map(|row| Columns::of(&row).verification()).transpose()
 }
 
-/// Counts guesses and answers the rows as they were before: `locked` is read as it was locked, and the update starts
-/// from the same version of each row.
-pub(super) async fn count_guesses(
-    connection: &mut PgConnection,
-    wanted: &[(VerificationId, i16)],
-    now: Timestamp,
-) -> Result<ById> {
-    debug_assert!(wanted.is_sorted(), "locks are taken in one order");
-    let (first, last) = range(wanted.iter().map(|(id, _)| *id));
-    let rows = query(concat!(
-        "with locked as (
-             select v.*
-             from unnest($1::uuid[]) as wanted (id)
-             cross join lateral (
-                 select * from verifications v where v.id = wanted.id and v.id between $4 and $5 for no key update
-             ) v
-         ), counted as (
-             update verifications v
-             set guesses = v.guesses + least(($2::smallint[])[array_position($1::uuid[], v.id)], greatest(0,
-                     case when $3 < v.carried_until then least(v.carried_left, v.budget)
-                          else v.budget end - v.guesses))
-             where v.id = any($1::uuid[]) and v.id between $4 and $5 and v.state = 0 and v.expires_at > $3
-         )
-         select ",
-        verification_columns!(),
-        " from locked v"
-    ))
-    .bind(wanted.iter().map(|(id, _)| id.as_uuid()).collect::<Vec<_>>())
-    .bind(wanted.iter().map(|(_, guesses)| *guesses).collect::<Vec<_>>())
-    .bind(now.as_ms())
-    .bind(first)
-    .bind(last)
-    .fetch_all(connection)
-    .await?;
-    by_id(&rows)
-}
-
 macro_rules! insert {
     () => {
         "insert into verifications

@@ -94,12 +94,6 @@ const NEWEST_BY_RECORD: &str = "
      order by id desc
      limit 1";
 
-const COUNT_GUESSES: &str = "
-    update verifications
-       set guesses = guesses + counted.value->>1
-      from jsonb_each($1) as counted
-     where verifications.id = unhex(counted.value->>0, '-')";
-
 const DISPATCHES_OF: &str = "
     select *
       from dispatches
@@ -198,24 +192,6 @@ impl Tx for SqliteTx {
         let query = sqlx::query_scalar(NEWEST_BY_RECORD).bind(project.as_uuid()).bind(record).bind(json(&modes)?);
         let id: Option<Uuid> = query.fetch_optional(&mut *self.0).await?;
         Ok(id.map(VerificationId::from_uuid))
-    }
-
-    async fn count_guesses(
-        &mut self,
-        wanted: &[(VerificationId, i16)],
-        now: Timestamp,
-    ) -> Result<HashMap<VerificationId, Verification>> {
-        let ids: Vec<_> = wanted.iter().map(|(id, _)| *id).collect();
-        let before = self.read_verifications(&ids).await?;
-        let open = |(id, wanted): &(VerificationId, i16)| {
-            let verification = before.get(id).filter(|verification| verification.is_open(now))?;
-            Some((id.as_uuid(), (*wanted).min(verification.guesses_left(now))))
-        };
-        let counted: Vec<_> = wanted.iter().filter_map(open).filter(|(_, count)| *count > 0).collect();
-        if !counted.is_empty() {
-            sqlx::query(COUNT_GUESSES).bind(json(&counted)?).execute(&mut *self.0).await?;
-        }
-        Ok(before)
     }
 
     async fn lock_dispatches_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<VerificationId, Vec<Dispatch>>> {
