@@ -37,7 +37,18 @@ pub trait Backend:
     carried::Carriers + projects::Projects + records::Records + sessions::Sessions + upkeep::Upkeep + Debug + Send + Sync
 {
     /// Begins a transaction that may write.
-    async fn begin(&self) -> Result<Box<dyn Tx>>;
+    async fn begin(&self, lane: Lane) -> Result<Box<dyn Tx>>;
+}
+
+/// Which transactions may come one after the other, because batchers make them: a store may keep a connection for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// What is to be sent: accepted, or a fallback whose turn it is.
+    Send,
+    /// What becomes of it: claims, finished calls, receipts and guesses.
+    Settle,
+    /// None: any number at once.
+    Any,
 }
 
 /// One transaction over the rows of the domain. Rows that are `lock`ed stay so until its end.

@@ -23,7 +23,7 @@ use common::otp::status::ReceiptStatus;
 use common::otp::time::Timestamp;
 use common::store::projects::Project;
 use common::store::records::{Page, RecordFilter, Timeline};
-use common::store::{Store, Tx};
+use common::store::{Lane, Store, Tx};
 use common::tenancy::new_project_id;
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -214,7 +214,7 @@ impl World {
     }
 
     pub(crate) async fn begin(&self) -> Box<dyn Tx> {
-        self.store.begin().await.expect("a transaction")
+        self.store.begin(Lane::Any).await.expect("a transaction")
     }
 
     /// Everything that will ever be due, earliest deadline first.

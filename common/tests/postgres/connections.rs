@@ -5,13 +5,13 @@ use std::time::Duration;
 use common::store::postgres::{PgBackend, PoolSettings};
 use common::store::projects::Projects;
 use common::store::upkeep::Upkeep;
-use common::store::{Backend, StoreError};
+use common::store::{Backend, Lane, StoreError};
 use futures_util::future::join_all;
 
 use crate::database::with_database;
 use crate::world::{T0, at};
 
-const IN_A_HURRY: PoolSettings = PoolSettings { max_connections: 2, acquire_timeout: Duration::from_millis(500) };
+const IN_A_HURRY: PoolSettings = PoolSettings { max_connections: 3, acquire_timeout: Duration::from_millis(500) };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_whose_connections_were_ended_goes_on_at_once() {
@@ -102,7 +102,7 @@ async fn a_transaction_that_stood_still_for_too_long_is_to_be_tried_again() {
 #[tokio::test]
 async fn a_server_that_is_away_is_unavailable_and_not_an_error_at_start() {
     let backend = PgBackend::connect("postgres://nobody@127.0.0.1:9/none", &IN_A_HURRY).expect("connected later");
-    let away = backend.begin().await.map(|_| ());
+    let away = backend.begin(Lane::Any).await.map(|_| ());
     assert!(matches!(away, Err(StoreError::Unavailable(_))), "{away:?}");
     assert!(PgBackend::connect("not a url", &IN_A_HURRY).is_err());
 }

@@ -39,10 +39,13 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection};
 
 use self::patience::PatientPool;
-use super::{Backend, Result, Tx};
+use super::{Backend, Lane, Result, Tx};
 
-/// A connection that lay in the pool for longer than this is asked whether it still works before it is used.
+/// A lane's connection that was idle for longer than this is asked whether it still works before it is used.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
+/// Lanes that have a connection of their own.
+const LANES: u32 = 2;
 
 /// What every connection is told. Plans are made once for all parameters: the statements are written so that the same
 /// plan (by primary key) is right for each, and planning over all partitions takes longer than running. Such a plan is
@@ -76,6 +79,10 @@ impl Default for PoolSettings {
 /// A PostgreSQL database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PgBackend {
+    /// One connection for each lane of batches. A pool would hand out the one that has been idle longest, whose server
+    /// process finds nothing of what it needs in the processor's caches.
+    lanes: [PatientPool; LANES as usize],
+    /// For everything else.
     pool: PatientPool,
     /// For migrations and partitions: without time limits.
     unhurried: PgConnectOptions,
@@ -95,21 +102,26 @@ impl PgBackend {
         if unhurried.get_application_name().is_none() {
             unhurried = unhurried.application_name("otpd");
         }
-        let options = PgPoolOptions::new()
-            .max_connections(pool.max_connections)
-            .acquire_timeout(pool.acquire_timeout)
-            .test_before_acquire(false)
-            .before_acquire(|connection, of| {
-                Box::pin(async move {
-                    if of.idle_for > TRUSTED_FOR {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
+        let pool_of = |connections, trusted_for| {
+            let options = PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(pool.acquire_timeout)
+                .test_before_acquire(false)
+                .before_acquire(move |connection, of| {
+                    Box::pin(async move {
+                        if of.idle_for >= trusted_for {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
                 })
-            })
-            .after_release(|connection, _| Box::pin(patience::may_return(connection)));
-        let pool = PatientPool::new(options, unhurried.clone().options(TIMEOUTS));
-        Ok(Self { pool, unhurried })
+                .after_release(|connection, _| Box::pin(patience::may_return(connection)));
+            PatientPool::new(options, unhurried.clone().options(TIMEOUTS))
+        };
+        let lanes = std::array::from_fn(|_| pool_of(1, TRUSTED_FOR));
+        let others = pool.max_connections.saturating_sub(LANES).max(1);
+        // A transaction on a broken connection is begun again; what is asked without one meets no broken connection.
+        Ok(Self { lanes, pool: pool_of(others, Duration::ZERO), unhurried })
     }
 }
 
@@ -119,7 +131,13 @@ fn is_loopback(host: &str) -> bool {
 
 #[async_trait]
 impl Backend for PgBackend {
-    async fn begin(&self) -> Result<Box<dyn Tx>> {
-        Ok(Box::new(tx::PgTx::begin(&self.pool).await?))
+    async fn begin(&self, lane: Lane) -> Result<Box<dyn Tx>> {
+        let [sends, settles] = &self.lanes;
+        let pool = match lane {
+            Lane::Send => sends,
+            Lane::Settle => settles,
+            Lane::Any => &self.pool,
+        };
+        Ok(Box::new(tx::PgTx::begin(pool).await?))
     }
 }

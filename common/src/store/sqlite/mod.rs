@@ -23,7 +23,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, FromRow, Sqlite, Transaction};
 
-use super::{Backend, Result, StoreError, Tx};
+use super::{Backend, Lane, Result, StoreError, Tx};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
@@ -69,7 +69,7 @@ impl SqliteBackend {
 
 #[async_trait]
 impl Backend for SqliteBackend {
-    async fn begin(&self) -> Result<Box<dyn Tx>> {
+    async fn begin(&self, _: Lane) -> Result<Box<dyn Tx>> {
         Ok(Box::new(tx::SqliteTx::new(self.begin_immediate().await?)))
     }
 }
