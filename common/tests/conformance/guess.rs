@@ -1,4 +1,4 @@
-//! Guesses: counted before they are compared, never more than there are, and one right one wins.
+//! Guesses: none is answered before it is counted, never more than there are, and one right one wins.
 
 use std::time::Duration;
 
