@@ -61,7 +61,7 @@ impl Store {
         now: Timestamp,
         batch: &[Accept],
     ) -> Result<Vec<std::result::Result<Accepted, Refusal>>> {
-        let mut tx = self.backend.begin(Lane::Send).await?;
+        let mut tx = self.backend.begin(Lane::Send, now).await?;
         let found = finding::for_accept(tx.as_mut(), batch).await?;
         let (answers, changes) = accept::decide(now, found, batch);
         tx.write(&changes).await?;
@@ -80,7 +80,7 @@ impl Store {
         now: Timestamp,
         batch: &[Claim],
     ) -> Result<Vec<std::result::Result<Claimed, Unclaimed>>> {
-        let mut tx = self.backend.begin(Lane::Settle).await?;
+        let mut tx = self.backend.begin(Lane::Settle, now).await?;
         let dispatches = tx.lock_dispatches(&unique(batch.iter().map(|claim| claim.attempt.dispatch))).await?;
         let ids = unique(dispatches.keys().map(|id| id.verification));
         let verifications = tx.read_verifications(&ids).await?;
@@ -99,7 +99,7 @@ impl Store {
     }
 
     async fn fire_once(&self, now: Timestamp, batch: &[Fire]) -> Result<Vec<std::result::Result<Claimed, Unclaimed>>> {
-        let mut tx = self.backend.begin(Lane::Send).await?;
+        let mut tx = self.backend.begin(Lane::Send, now).await?;
         let found = finding::for_fire(tx.as_mut(), batch).await?;
         let (answers, changes) = fire::decide(now, found, batch);
         tx.write(&changes).await?;
@@ -114,7 +114,7 @@ impl Store {
     }
 
     async fn finish_once(&self, now: Timestamp, batch: &[Finish]) -> Result<Vec<Finished>> {
-        let mut tx = self.backend.begin(Lane::Settle).await?;
+        let mut tx = self.backend.begin(Lane::Settle, now).await?;
         let found = finding::for_finish(tx.as_mut(), batch).await?;
         let (answers, changes) = finish::decide(now, found, batch);
         tx.write(&changes).await?;
@@ -131,7 +131,7 @@ impl Store {
     }
 
     async fn verify_once(&self, now: Timestamp, keys: &Keyring, batch: &[Guess]) -> Result<Vec<Verdict>> {
-        let mut tx = self.backend.begin(Lane::Settle).await?;
+        let mut tx = self.backend.begin(Lane::Settle, now).await?;
         let mut found = finding::for_guess(tx.as_mut(), batch).await?;
         let chosen = guess::choose(now, &found, batch);
         let matches = |verification: &_, code: &_| keys.code_matches(verification, code);
@@ -154,7 +154,7 @@ impl Store {
     }
 
     async fn receive_once(&self, now: Timestamp, batch: &[Receipt]) -> Result<Vec<Received>> {
-        let mut tx = self.backend.begin(Lane::Settle).await?;
+        let mut tx = self.backend.begin(Lane::Settle, now).await?;
         let answers = receive(tx.as_mut(), now, batch).await?;
         tx.commit().await?;
         Ok(answers)
@@ -165,7 +165,7 @@ impl Store {
     /// # Errors
     /// When nothing could be written.
     pub async fn join_receipts(&self, now: Timestamp, since: Timestamp, limit: u32) -> Result<usize> {
-        let mut tx = self.backend.begin(Lane::Any).await?;
+        let mut tx = self.backend.begin(Lane::Any, now).await?;
         let parked = tx.joinable_receipts(since, limit).await?;
         if parked.is_empty() {
             return Ok(0);
@@ -213,7 +213,7 @@ impl Store {
         record: &str,
         how: ByHand,
     ) -> Result<Option<Closed>> {
-        let mut tx = self.backend.begin(Lane::Any).await?;
+        let mut tx = self.backend.begin(Lane::Any, now).await?;
         let by_id = tx.read_verifications(id.as_slice()).await?.into_values().next();
         let by_id = by_id.filter(|found| found.project == project && modes.contains(&found.mode));
         let id = match by_id {
@@ -236,7 +236,7 @@ impl Store {
     /// # Errors
     /// When the store is away.
     pub async fn newest(&self, now: Timestamp, wanted: &Wanted<'_>) -> Result<Option<VerificationId>> {
-        let mut tx = self.backend.begin(Lane::Any).await?;
+        let mut tx = self.backend.begin(Lane::Any, now).await?;
         let targets = unique(wanted.target.all().map(|target| (wanted.project, target)));
         let open_targets = tx.read_open_targets(&targets).await?;
         let ids = unique(open_targets.iter().map(|row| row.verification));
@@ -249,7 +249,7 @@ impl Store {
     /// # Errors
     /// When nothing could be written.
     pub async fn retry(&self, now: Timestamp, id: DispatchId) -> Result<std::result::Result<(), NotRetried>> {
-        let mut tx = self.backend.begin(Lane::Any).await?;
+        let mut tx = self.backend.begin(Lane::Any, now).await?;
         let chains = finding::lock_chains(tx.as_mut(), &[id.verification]).await?;
         let Some(dispatch) = chains.get(&id) else { return Ok(Err(NotRetried::Unknown)) };
         let Some(verification) = tx.read_verifications(&[id.verification]).await?.remove(&id.verification) else {
@@ -279,7 +279,7 @@ impl Store {
         room: u32,
         dice: &mut (dyn FnMut() -> f64 + Send),
     ) -> Result<Vec<DueJob>> {
-        let mut tx = self.backend.begin(Lane::Any).await?;
+        let mut tx = self.backend.begin(Lane::Any, now).await?;
         let due = tx.lock_due(now, limit).await?;
         if due.is_empty() {
             return Ok(Vec::new());

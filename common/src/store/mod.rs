@@ -36,8 +36,8 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 pub trait Backend:
     carried::Carriers + projects::Projects + records::Records + sessions::Sessions + upkeep::Upkeep + Debug + Send + Sync
 {
-    /// Begins a transaction that may write.
-    async fn begin(&self, lane: Lane) -> Result<Box<dyn Tx>>;
+    /// Begins a transaction that may write. What is of the present by this time may be found faster.
+    async fn begin(&self, lane: Lane, now: Timestamp) -> Result<Box<dyn Tx>>;
 }
 
 /// Which transactions may come one after the other, because batchers make them: a store may keep a connection for each.

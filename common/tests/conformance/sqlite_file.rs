@@ -75,10 +75,10 @@ async fn a_file_that_another_process_keeps_busy_is_a_conflict() {
     let backend = SqliteBackend::open(&path).await.expect("opened");
     let mut other = another_process(&path).await;
     other.execute("begin immediate").await.expect("begun");
-    let refused = backend.begin(Lane::Any).await.err();
+    let refused = backend.begin(Lane::Any, T0).await.err();
     assert!(matches!(refused, Some(StoreError::Conflict(_))), "{refused:?}");
     other.execute("rollback").await.expect("given up");
-    assert!(backend.begin(Lane::Any).await.is_ok());
+    assert!(backend.begin(Lane::Any, T0).await.is_ok());
 }
 
 #[tokio::test]

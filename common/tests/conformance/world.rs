@@ -214,7 +214,7 @@ impl World {
     }
 
     pub(crate) async fn begin(&self) -> Box<dyn Tx> {
-        self.store.begin(Lane::Any).await.expect("a transaction")
+        self.store.begin(Lane::Any, at(0)).await.expect("a transaction")
     }
 
     /// Everything that will ever be due, earliest deadline first.

@@ -102,7 +102,7 @@ async fn a_transaction_that_stood_still_for_too_long_is_to_be_tried_again() {
 #[tokio::test]
 async fn a_server_that_is_away_is_unavailable_and_not_an_error_at_start() {
     let backend = PgBackend::connect("postgres://nobody@127.0.0.1:9/none", &IN_A_HURRY).expect("connected later");
-    let away = backend.begin(Lane::Any).await.map(|_| ());
+    let away = backend.begin(Lane::Any, T0).await.map(|_| ());
     assert!(matches!(away, Err(StoreError::Unavailable(_))), "{away:?}");
     assert!(PgBackend::connect("not a url", &IN_A_HURRY).is_err());
 }

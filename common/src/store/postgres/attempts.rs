@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query};
 
 use super::columns::{Columns, column, range};
+use super::day_tables::Present;
 use super::writes::Writes;
 use crate::otp::ids::{AttemptId, DispatchId, VerificationId};
 use crate::otp::rows::Attempt;
@@ -34,26 +35,28 @@ fn attempt(row: &PgRow) -> Result<Attempt> {
 
 pub(super) async fn of_dispatches(
     connection: &mut PgConnection,
+    days: &Present,
     dispatches: &[DispatchId],
 ) -> Result<HashMap<AttemptId, Attempt>> {
-    let (first, last) = range(dispatches.iter().map(|id| id.verification));
-    let rows = query(
+    let verifications = dispatches.iter().map(|id| id.verification);
+    let (first, last) = range(verifications.clone());
+    let text =
         "select a.verification_id, a.dispatch_n, a.n, a.provider, a.started_at, a.finished_at, a.status, a.cause,
                 a.detail, a.message_id, a.chosen
          from unnest($1::uuid[], $2::smallint[]) as wanted (verification_id, dispatch_n)
          cross join lateral (
-             select * from attempts a
+             select * from attempts{day} a
              where a.verification_id = wanted.verification_id and a.dispatch_n = wanted.dispatch_n
                and a.verification_id between $3 and $4
              offset 0
-         ) a",
-    )
-    .bind(dispatches.iter().map(|id| id.verification.as_uuid()).collect::<Vec<_>>())
-    .bind(dispatches.iter().map(|id| id.n).collect::<Vec<_>>())
-    .bind(first)
-    .bind(last)
-    .fetch_all(connection)
-    .await?;
+         ) a";
+    let rows = query(days.text(text, verifications))
+        .bind(dispatches.iter().map(|id| id.verification.as_uuid()).collect::<Vec<_>>())
+        .bind(dispatches.iter().map(|id| id.n).collect::<Vec<_>>())
+        .bind(first)
+        .bind(last)
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(|row| attempt(row).map(|found| (found.id, found))).collect()
 }
 
@@ -72,14 +75,11 @@ pub(super) async fn of_verification(connection: &mut PgConnection, id: Verificat
     rows.iter().map(attempt).collect()
 }
 
-pub(super) fn write(writes: &mut Writes, rows: &BTreeMap<AttemptId, Attempt>) {
+pub(super) fn write(writes: &mut Writes, days: &Present, rows: &BTreeMap<AttemptId, Attempt>) {
     if rows.is_empty() {
         return;
     }
-    let rows: Vec<&Attempt> = rows.values().collect();
-    writes
-        .statement(
-            "insert into attempts
+    let text = "insert into attempts{day}
              (verification_id, dispatch_n, n, provider, started_at, finished_at, status, cause, detail, message_id,
               chosen)
          select * from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::text[], $5::bigint[], $6::bigint[],
@@ -88,8 +88,11 @@ pub(super) fn write(writes: &mut Writes, rows: &BTreeMap<AttemptId, Attempt>) {
          on conflict (verification_id, dispatch_n, n) do update
          set provider = excluded.provider, started_at = excluded.started_at, finished_at = excluded.finished_at,
              status = excluded.status, cause = excluded.cause, detail = excluded.detail,
-             message_id = excluded.message_id, chosen = excluded.chosen",
-        )
+             message_id = excluded.message_id, chosen = excluded.chosen";
+    let text = days.text(text, rows.keys().map(|id| id.dispatch.verification));
+    let rows: Vec<&Attempt> = rows.values().collect();
+    writes
+        .statement(text)
         .bind(column(&rows, |row| row.id.dispatch.verification.as_uuid()))
         .bind(column(&rows, |row| row.id.dispatch.n))
         .bind(column(&rows, |row| row.id.n))

@@ -9,6 +9,7 @@ use sqlx::{PgConnection, Postgres, query};
 use uuid::Uuid;
 
 use super::columns::{Columns, column, ms, range};
+use super::day_tables::Present;
 use super::writes::Writes;
 use crate::otp::chain::{Fallback, Fired, OwnTarget};
 use crate::otp::channel::Channel;
@@ -77,26 +78,32 @@ fn after_s(row: &Dispatch) -> Option<i16> {
     row.fallback.map(|fallback| i16::try_from(fallback.after.as_secs()).unwrap_or(i16::MAX))
 }
 
-pub(super) async fn lock(connection: &mut PgConnection, ids: &[DispatchId]) -> Result<HashMap<DispatchId, Dispatch>> {
+pub(super) async fn lock(
+    connection: &mut PgConnection,
+    days: &Present,
+    ids: &[DispatchId],
+) -> Result<HashMap<DispatchId, Dispatch>> {
     debug_assert!(ids.is_sorted(), "locks are taken in one order");
-    let (first, last) = range(ids.iter().map(|id| id.verification));
-    let rows = query(concat!(
+    let verifications = ids.iter().map(|id| id.verification);
+    let (first, last) = range(verifications.clone());
+    let text = concat!(
         "select ",
         dispatch_columns!(),
         " from unnest($1::uuid[], $2::smallint[]) as wanted (verification_id, n)
          cross join lateral (
-             select * from dispatches d
+             select * from dispatches{day} d
              where d.verification_id = wanted.verification_id and d.n = wanted.n
                and d.verification_id between $3 and $4
              for no key update
          ) d"
-    ))
-    .bind(ids.iter().map(|id| id.verification.as_uuid()).collect::<Vec<_>>())
-    .bind(ids.iter().map(|id| id.n).collect::<Vec<_>>())
-    .bind(first)
-    .bind(last)
-    .fetch_all(connection)
-    .await?;
+    );
+    let rows = query(days.text(text, verifications))
+        .bind(ids.iter().map(|id| id.verification.as_uuid()).collect::<Vec<_>>())
+        .bind(ids.iter().map(|id| id.n).collect::<Vec<_>>())
+        .bind(first)
+        .bind(last)
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(|row| read_columns(&mut Columns::of(row)).map(|found| (found.id, found))).collect()
 }
 
@@ -145,26 +152,28 @@ pub(super) async fn lock_waiting_of(
 /// All dispatches of these verifications, each list in order.
 pub(super) async fn lock_of(
     connection: &mut PgConnection,
+    days: &Present,
     ids: &[VerificationId],
 ) -> Result<HashMap<VerificationId, Vec<Dispatch>>> {
     debug_assert!(ids.is_sorted(), "locks are taken in one order");
     let (first, last) = range(ids.iter().copied());
-    let rows = query(concat!(
+    let text = concat!(
         "select ",
         dispatch_columns!(),
         " from unnest($1::uuid[]) as wanted (verification_id)
          cross join lateral (
-             select * from dispatches d
+             select * from dispatches{day} d
              where d.verification_id = wanted.verification_id and d.verification_id between $2 and $3
              order by d.n
              for no key update
          ) d"
-    ))
-    .bind(ids.iter().map(VerificationId::as_uuid).collect::<Vec<_>>())
-    .bind(first)
-    .bind(last)
-    .fetch_all(connection)
-    .await?;
+    );
+    let rows = query(days.text(text, ids.iter().copied()))
+        .bind(ids.iter().map(VerificationId::as_uuid).collect::<Vec<_>>())
+        .bind(first)
+        .bind(last)
+        .fetch_all(connection)
+        .await?;
     let mut found: HashMap<VerificationId, Vec<Dispatch>> = HashMap::new();
     for row in &rows {
         let dispatch = read_columns(&mut Columns::of(row))?;
@@ -237,7 +246,7 @@ async fn fetch_by_status(
 
 macro_rules! insert {
     () => {
-        "insert into dispatches
+        "insert into dispatches{day}
              (verification_id, n, project_id, mode, channel, newest, status, attempt, lease_until, first_attempt_at,
               pass, tried, ambiguous, provider, reason, charge, created_at, sent_at, delivered_at, target, target_of,
               country, chain, after_s, fires_at, fired_by)
@@ -259,23 +268,24 @@ const UPSERT: &str = concat!(
          delivered_at = excluded.delivered_at, fires_at = excluded.fires_at, fired_by = excluded.fired_by"
 );
 
-pub(super) fn insert(writes: &mut Writes, rows: &BTreeMap<DispatchId, Dispatch>) {
-    write(writes, insert!(), rows);
+pub(super) fn insert(writes: &mut Writes, days: &Present, rows: &BTreeMap<DispatchId, Dispatch>) {
+    write(writes, days, insert!(), rows);
 }
 
 /// Overwrites what can change of rows that are locked already. Not as an update: its join with the new values would be
 /// planned over all partitions, as a walk from the first to the last row.
-pub(super) fn update(writes: &mut Writes, rows: &BTreeMap<DispatchId, Dispatch>) {
-    write(writes, UPSERT, rows);
+pub(super) fn update(writes: &mut Writes, days: &Present, rows: &BTreeMap<DispatchId, Dispatch>) {
+    write(writes, days, UPSERT, rows);
 }
 
-fn write(writes: &mut Writes, sql: &'static str, rows: &BTreeMap<DispatchId, Dispatch>) {
+fn write(writes: &mut Writes, days: &Present, sql: &'static str, rows: &BTreeMap<DispatchId, Dispatch>) {
     if rows.is_empty() {
         return;
     }
+    let text = days.text(sql, rows.keys().map(|id| id.verification));
     let rows: Vec<&Dispatch> = rows.values().collect();
     writes
-        .statement(sql)
+        .statement(text)
         .bind(column(&rows, |row| row.id.verification.as_uuid()))
         .bind(column(&rows, |row| row.id.n))
         .bind(column(&rows, |row| row.project.as_uuid()))

@@ -8,6 +8,7 @@
 mod attempts;
 mod carried;
 mod columns;
+mod day_tables;
 mod days;
 mod dispatches;
 mod due;
@@ -38,8 +39,10 @@ use async_trait::async_trait;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection};
 
+use self::day_tables::DayTables;
 use self::patience::PatientPool;
 use super::{Backend, Lane, Result, Tx};
+use crate::otp::time::Timestamp;
 
 /// A lane's connection that was idle for longer than this is asked whether it still works before it is used.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
@@ -84,6 +87,7 @@ pub struct PgBackend {
     lanes: [PatientPool; LANES as usize],
     /// For everything else.
     pool: PatientPool,
+    day_tables: DayTables,
     /// For migrations and partitions: without time limits.
     unhurried: PgConnectOptions,
 }
@@ -121,7 +125,7 @@ impl PgBackend {
         let lanes = std::array::from_fn(|_| pool_of(1, TRUSTED_FOR));
         let others = pool.max_connections.saturating_sub(LANES).max(1);
         // A transaction on a broken connection is begun again; what is asked without one meets no broken connection.
-        Ok(Self { lanes, pool: pool_of(others, Duration::ZERO), unhurried })
+        Ok(Self { lanes, pool: pool_of(others, Duration::ZERO), day_tables: DayTables::default(), unhurried })
     }
 }
 
@@ -131,13 +135,13 @@ fn is_loopback(host: &str) -> bool {
 
 #[async_trait]
 impl Backend for PgBackend {
-    async fn begin(&self, lane: Lane) -> Result<Box<dyn Tx>> {
+    async fn begin(&self, lane: Lane, now: Timestamp) -> Result<Box<dyn Tx>> {
         let [sends, settles] = &self.lanes;
         let pool = match lane {
             Lane::Send => sends,
             Lane::Settle => settles,
             Lane::Any => &self.pool,
         };
-        Ok(Box::new(tx::PgTx::begin(pool).await?))
+        Ok(Box::new(tx::PgTx::begin(pool, &self.day_tables, now).await?))
     }
 }

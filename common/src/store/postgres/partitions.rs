@@ -92,6 +92,31 @@ pub(super) async fn kept_since(connection: &mut PgConnection) -> Result<Option<T
     row.as_ref().map(start).transpose()
 }
 
+/// Those of some days that have a partition of every table, with the ending of their names.
+pub(super) async fn attached(
+    connection: &mut PgConnection,
+    days: std::ops::RangeInclusive<i64>,
+) -> Result<Vec<(i64, String)>> {
+    let mut found = Vec::new();
+    for day in days {
+        let ending = ending(day)?;
+        let names: Vec<_> = TABLES.iter().map(|table| format!("{}{ending}", table.name)).collect();
+        let row = query(
+            "select count(*)
+             from pg_class
+             where relnamespace = current_schema()::regnamespace and relname = any($1::text[]) and relispartition",
+        )
+        .bind(&names)
+        .fetch_one(&mut *connection)
+        .await?;
+        let count: i64 = Columns::of(&row).take()?;
+        if usize::try_from(count).is_ok_and(|count| count == TABLES.len()) {
+            found.push((day, ending));
+        }
+    }
+    Ok(found)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Partition {
     day: i64,
@@ -155,8 +180,12 @@ fn bound(day: i64) -> uuid::Uuid {
 }
 
 fn name(table: &str, day: i64) -> Result<String> {
+    Ok(format!("{table}{}", ending(day)?))
+}
+
+fn ending(day: i64) -> Result<String> {
     let start = jiff::Timestamp::from_millisecond(day * DAY_MS).map_err(not_a_day)?;
-    Ok(format!("{table}_{}", start.strftime("%Y%m%d")))
+    Ok(format!("_{}", start.strftime("%Y%m%d")))
 }
 
 fn day_of(name: &str) -> Result<i64> {

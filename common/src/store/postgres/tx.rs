@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 use sqlx::{PgConnection, Postgres, Transaction};
 
+use super::day_tables::{DayTables, Present};
 use super::patience::{PatientPool, answered};
 use super::writes::Writes;
 use super::{
@@ -22,6 +23,7 @@ use crate::store::{Result, StoreError, Tx};
 
 pub(super) struct PgTx {
     tx: Transaction<'static, Postgres>,
+    days: Present,
     known: Known,
 }
 
@@ -37,11 +39,14 @@ struct Known {
 
 impl PgTx {
     /// A server that was restarted leaves broken connections in the pool: each is met once at most, then replaced.
-    pub(super) async fn begin(pool: &PatientPool) -> Result<Self> {
+    pub(super) async fn begin(pool: &PatientPool, tables: &DayTables, now: Timestamp) -> Result<Self> {
         let mut broken = pool.size();
         loop {
             match answered(async { Ok(pool.begin().await) }).await? {
-                Ok(tx) => return Ok(Self { tx, known: Known::default() }),
+                Ok(mut tx) => {
+                    let days = answered(tables.present(&mut tx, now)).await?;
+                    return Ok(Self { tx, days, known: Known::default() });
+                }
                 Err(error) if broken == 0 || matches!(error, sqlx::Error::PoolTimedOut) => return Err(error.into()),
                 Err(_) => broken -= 1,
             }
@@ -81,11 +86,11 @@ impl PgTx {
         let (known, new): (Vec<_>, Vec<_>) = rows.partition(|row| self.known.open_targets.contains(&row.key));
         open_targets::update(&mut writes, &known);
         open_targets::insert(&mut writes, &new);
-        verifications::insert(&mut writes, &changes.new_verifications);
-        verifications::update(&mut writes, &changes.verifications);
-        dispatches::insert(&mut writes, &changes.new_dispatches);
-        dispatches::update(&mut writes, &changes.dispatches);
-        attempts::write(&mut writes, &changes.attempts);
+        verifications::insert(&mut writes, &self.days, &changes.new_verifications);
+        verifications::update(&mut writes, &self.days, &changes.verifications);
+        dispatches::insert(&mut writes, &self.days, &changes.new_dispatches);
+        dispatches::update(&mut writes, &self.days, &changes.dispatches);
+        attempts::write(&mut writes, &self.days, &changes.attempts);
         let is_due = |id: &&DispatchId| changes.due.contains_key(id);
         let done: Vec<_> = changes.done.iter().filter(|id| !is_due(id)).copied().collect();
         due::delete(&mut writes, &done);
@@ -146,14 +151,14 @@ impl Tx for PgTx {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        answered(verifications::lock(&mut self.tx, ids)).await
+        answered(verifications::lock(&mut self.tx, &self.days, ids)).await
     }
 
     async fn read_verifications(&mut self, ids: &[VerificationId]) -> Result<HashMap<VerificationId, Verification>> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        answered(verifications::read(&mut self.tx, ids)).await
+        answered(verifications::read(&mut self.tx, &self.days, ids)).await
     }
 
     async fn newest_by_record(
@@ -166,11 +171,11 @@ impl Tx for PgTx {
     }
 
     async fn lock_dispatches_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<VerificationId, Vec<Dispatch>>> {
-        answered(dispatches::lock_of(&mut self.tx, ids)).await
+        answered(dispatches::lock_of(&mut self.tx, &self.days, ids)).await
     }
 
     async fn lock_dispatches(&mut self, ids: &[DispatchId]) -> Result<HashMap<DispatchId, Dispatch>> {
-        answered(dispatches::lock(&mut self.tx, ids)).await
+        answered(dispatches::lock(&mut self.tx, &self.days, ids)).await
     }
 
     async fn lock_waiting_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<DispatchId, Dispatch>> {
@@ -182,7 +187,7 @@ impl Tx for PgTx {
     }
 
     async fn read_attempts(&mut self, dispatches: &[DispatchId]) -> Result<HashMap<AttemptId, Attempt>> {
-        answered(attempts::of_dispatches(&mut self.tx, dispatches)).await
+        answered(attempts::of_dispatches(&mut self.tx, &self.days, dispatches)).await
     }
 
     async fn read_message_ids(&mut self, ids: &[(String, String)]) -> Result<HashMap<(String, String), AttemptId>> {

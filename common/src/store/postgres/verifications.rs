@@ -6,6 +6,7 @@ use sqlx::{PgConnection, query};
 use uuid::Uuid;
 
 use super::columns::{Columns, column, mode_codes, ms, range};
+use super::day_tables::Present;
 use super::writes::Writes;
 use crate::otp::channel::{Channel, Mode};
 use crate::otp::ids::{ProjectId, VerificationId};
@@ -59,40 +60,42 @@ fn by_id(rows: &[sqlx::postgres::PgRow]) -> Result<ById> {
     rows.iter().map(|row| read_columns(&mut Columns::of(row)).map(|found| (found.id, found))).collect()
 }
 
-pub(super) async fn lock(connection: &mut PgConnection, ids: &[VerificationId]) -> Result<ById> {
+pub(super) async fn lock(connection: &mut PgConnection, days: &Present, ids: &[VerificationId]) -> Result<ById> {
     debug_assert!(ids.is_sorted(), "locks are taken in one order");
     let (first, last) = range(ids.iter().copied());
-    let rows = query(concat!(
+    let text = concat!(
         "select ",
         verification_columns!(),
         " from unnest($1::uuid[]) as wanted (id)
          cross join lateral (
-             select * from verifications v where v.id = wanted.id and v.id between $2 and $3 for no key update
+             select * from verifications{day} v where v.id = wanted.id and v.id between $2 and $3 for no key update
          ) v"
-    ))
-    .bind(uuids(ids))
-    .bind(first)
-    .bind(last)
-    .fetch_all(connection)
-    .await?;
+    );
+    let rows = query(days.text(text, ids.iter().copied()))
+        .bind(uuids(ids))
+        .bind(first)
+        .bind(last)
+        .fetch_all(connection)
+        .await?;
     by_id(&rows)
 }
 
-pub(super) async fn read(connection: &mut PgConnection, ids: &[VerificationId]) -> Result<ById> {
+pub(super) async fn read(connection: &mut PgConnection, days: &Present, ids: &[VerificationId]) -> Result<ById> {
     let (first, last) = range(ids.iter().copied());
-    let rows = query(concat!(
+    let text = concat!(
         "select ",
         verification_columns!(),
         " from unnest($1::uuid[]) as wanted (id)
          cross join lateral (
-             select * from verifications v where v.id = wanted.id and v.id between $2 and $3 offset 0
+             select * from verifications{day} v where v.id = wanted.id and v.id between $2 and $3 offset 0
          ) v"
-    ))
-    .bind(uuids(ids))
-    .bind(first)
-    .bind(last)
-    .fetch_all(connection)
-    .await?;
+    );
+    let rows = query(days.text(text, ids.iter().copied()))
+        .bind(uuids(ids))
+        .bind(first)
+        .bind(last)
+        .fetch_all(connection)
+        .await?;
     by_id(&rows)
 }
 
@@ -119,7 +122,7 @@ pub(super) async fn newest_by_record(
 
 macro_rules! insert {
     () => {
-        "insert into verifications
+        "insert into verifications{day}
              (id, project_id, mode, channel, country, record_id, locale, target, target_tag, key_id, code_hash, code,
               guesses, budget, carried_left, carried_until, sends, expires_at, state, closed_at, session,
               own_code)
@@ -140,23 +143,24 @@ const UPSERT: &str = concat!(
          closed_at = excluded.closed_at, session = excluded.session"
 );
 
-pub(super) fn insert(writes: &mut Writes, rows: &BTreeMap<VerificationId, Verification>) {
-    write(writes, insert!(), rows);
+pub(super) fn insert(writes: &mut Writes, days: &Present, rows: &BTreeMap<VerificationId, Verification>) {
+    write(writes, days, insert!(), rows);
 }
 
 /// Overwrites what can change of rows that are locked already; whose they are and what they are of stays. Not as an
 /// update, for the reason that dispatches have.
-pub(super) fn update(writes: &mut Writes, rows: &BTreeMap<VerificationId, Verification>) {
-    write(writes, UPSERT, rows);
+pub(super) fn update(writes: &mut Writes, days: &Present, rows: &BTreeMap<VerificationId, Verification>) {
+    write(writes, days, UPSERT, rows);
 }
 
-fn write(writes: &mut Writes, sql: &'static str, rows: &BTreeMap<VerificationId, Verification>) {
+fn write(writes: &mut Writes, days: &Present, sql: &'static str, rows: &BTreeMap<VerificationId, Verification>) {
     if rows.is_empty() {
         return;
     }
+    let text = days.text(sql, rows.keys().copied());
     let rows: Vec<&Verification> = rows.values().collect();
     writes
-        .statement(sql)
+        .statement(text)
         .bind(column(&rows, |row| row.id.as_uuid()))
         .bind(column(&rows, |row| row.project.as_uuid()))
         .bind(column(&rows, |row| row.mode.code()))

@@ -5,7 +5,7 @@
 
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
-use sqlx::{Arguments, AssertSqlSafe, Encode, PgConnection, Postgres, Type, query_with};
+use sqlx::{Arguments, AssertSqlSafe, Encode, PgConnection, Postgres, SqlSafeStr, Type, query_with};
 
 use crate::store::{Result, StoreError};
 
@@ -19,8 +19,8 @@ pub(super) struct Writes {
 
 impl Writes {
     /// Begins a part. Its parameters are numbered from 1, as if it stood alone, and bound in that order.
-    pub(super) fn statement(&mut self, sql: &'static str) -> &mut Self {
-        self.parts.push(shifted(sql, self.arguments.len()));
+    pub(super) fn statement(&mut self, sql: impl SqlSafeStr) -> &mut Self {
+        self.parts.push(shifted(sql.into_sql_str().as_str(), self.arguments.len()));
         self
     }
 
@@ -40,7 +40,7 @@ impl Writes {
         if self.parts.is_empty() {
             return Ok(());
         }
-        // Made of constant texts alone.
+        // Made of safe texts alone.
         let all = AssertSqlSafe(together(self.parts));
         match query_with(all, self.arguments).execute(connection).await {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() && is_met_at(error.table()) => {

@@ -24,6 +24,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, FromRow, Sqlite, Transaction};
 
 use super::{Backend, Lane, Result, StoreError, Tx};
+use crate::otp::time::Timestamp;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
@@ -69,7 +70,7 @@ impl SqliteBackend {
 
 #[async_trait]
 impl Backend for SqliteBackend {
-    async fn begin(&self, _: Lane) -> Result<Box<dyn Tx>> {
+    async fn begin(&self, _: Lane, _: Timestamp) -> Result<Box<dyn Tx>> {
         Ok(Box::new(tx::SqliteTx::new(self.begin_immediate().await?)))
     }
 }
