@@ -13,6 +13,8 @@ use crate::numbers::Numbers;
 const SEND: &str = "/api/v1/otp/send";
 const VERIFY: &str = "/api/v1/otp/verify";
 const CODES: u32 = 1_000_000;
+/// What is in the reply to a right guess.
+const RIGHT: &[u8] = b"\"valid\":true";
 
 /// A tenant and its key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -116,7 +118,7 @@ impl Calls for Guesses {
     }
 
     fn is_right(&self, index: u64, status: u16, body: &[u8]) -> bool {
-        let expected: &[u8] = if self.is_wrong(index) { b"\"valid\":false" } else { b"\"valid\":true" };
+        let expected: &[u8] = if self.is_wrong(index) { b"\"valid\":false" } else { RIGHT };
         status == 200 && body.windows(expected.len()).any(|window| window == expected)
     }
 }
@@ -135,6 +137,36 @@ impl Verdicts {
 impl Calls for Verdicts {
     fn write(&self, index: u64, into: &mut Vec<u8>) {
         self.0.write_guess(index, self.0.journal.code(index).unwrap_or(0), into);
+    }
+
+    fn is_right(&self, _index: u64, status: u16, body: &[u8]) -> bool {
+        status == 200 && body.windows(RIGHT.len()).any(|window| window == RIGHT)
+    }
+}
+
+/// Wrong guesses, of sends and in between of a verification of another day, so that batches hold both.
+#[derive(Debug)]
+pub(crate) struct MixedGuesses {
+    guesses: Guesses,
+    /// A verification of each project.
+    older: Vec<Uuid>,
+}
+
+impl MixedGuesses {
+    pub(crate) fn new(guesses: Guesses, older: Vec<Uuid>) -> Self {
+        Self { guesses, older }
+    }
+}
+
+impl Calls for MixedGuesses {
+    fn write(&self, index: u64, into: &mut Vec<u8>) {
+        let Guesses { heads, numbers, .. } = &self.guesses;
+        let turn = usize::try_from(index).unwrap_or(0) % self.older.len().max(1);
+        let older = self.older.get(turn).filter(|_| index.is_multiple_of(2));
+        let record = older.map_or_else(String::new, |id| format!(",\"recordId\":\"{id}\""));
+        let body = format!("{{\"target\":\"{}\",\"code\":\"000000\"{record}}}", numbers.text(index));
+        into.extend_from_slice(of_turn(heads, index));
+        into.extend_from_slice(format!("content-length: {}\r\n\r\n{body}", body.len()).as_bytes());
     }
 
     fn is_right(&self, _index: u64, status: u16, _body: &[u8]) -> bool {

@@ -72,6 +72,10 @@ fn list() {
 async fn measure(names: &[String], flags: &Flags) -> Outcome {
     let names = if names.is_empty() { &["all".to_owned()][..] } else { names };
     let chosen = scenarios::chosen(names)?;
+    if let Some(file) = &flags.json {
+        // Not found out after twenty minutes.
+        std::fs::write(file, "").map_err(|error| format!("--json {}: {error}", file.display()))?;
+    }
     let mut bench = Bench::begin(flags).await?;
     let servers = Arc::clone(&bench.servers);
     // Dropping the scenarios ends their processes, so an interrupted run leaves nothing either.

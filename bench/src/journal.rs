@@ -49,6 +49,12 @@ impl Journal {
         }
     }
 
+    /// When a send was to start, once it has.
+    pub(crate) fn started(&self, index: u64) -> Option<Instant> {
+        let nanos = self.entry(index)?.started.load(Ordering::Relaxed);
+        (nanos > 0).then(|| self.epoch + Duration::from_nanos(nanos))
+    }
+
     /// A message has reached the provider; whether it is the first one of its send.
     pub(crate) fn arrives(&self, index: u64, code: u32) -> bool {
         let now = self.since_epoch(Instant::now());
@@ -123,7 +129,9 @@ mod tests {
     #[test]
     fn a_send_arrives_once_and_its_code_is_known() {
         let journal = Journal::new(2);
-        journal.starts(1, Instant::now());
+        let now = Instant::now();
+        journal.starts(1, now);
+        assert_eq!((journal.started(0), journal.started(1)), (None, Some(now)));
         assert_eq!(journal.code(1), None);
         assert!(journal.arrives(1, 42));
         assert!(!journal.arrives(1, 42));

@@ -24,7 +24,7 @@ pub(crate) struct Machine {
     pub(crate) program: String,
     pub(crate) profile: &'static str,
     pub(crate) postgres: String,
-    /// Settings of the database that decide what a commit costs.
+    /// Settings of the database that decide what writing costs.
     pub(crate) durability: String,
     pub(crate) rabbitmq: String,
     pub(crate) fsync_ms: f64,

@@ -1,5 +1,6 @@
 //! The processes that are measured: starting them, their logs, their memory, their end.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -91,9 +92,9 @@ fn built(bench: &Path) -> Outcome<PathBuf> {
         progress("bench: building otpd");
         let mut build = Command::new(cargo);
         build.args(["build", "--package", "otpd", "--bin", "otpd"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
+        // Cargo calls the directory of a profile as the profile, but for this one.
+        let profile = bench.parent().and_then(Path::file_name).and_then(OsStr::to_str).unwrap_or("release");
+        build.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
         if !build.status()?.success() {
             return Err("otpd cannot be built".into());
         }

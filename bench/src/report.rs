@@ -59,9 +59,13 @@ impl Report {
     /// What it was measured on, with and how.
     pub(crate) fn head(&self) -> String {
         let settings = &self.settings;
+        let many = settings.database.as_ref().map_or_else(
+            || format!("{} verifications where there are many", settings.rows),
+            |database| format!("the verifications of {database} where there are many"),
+        );
         let shrunk = if settings.quick { "; quick: these figures say nothing about speed" } else { "" };
         format!(
-            "{}\n{} rounds of {} s, {} connections, {} projects, bursts of {}, a provider of {} ms{shrunk}",
+            "{}\n{} rounds of {} s, {} connections, {} projects, bursts of {}, a provider of {} ms, {many}{shrunk}",
             self.machine,
             settings.rounds,
             settings.seconds,

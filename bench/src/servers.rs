@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
 use sqlx::{AssertSqlSafe, Connection as _, Executor, PgConnection, Row};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,7 +27,7 @@ pub(crate) struct Servers {
     pub(crate) postgres: String,
     pub(crate) rabbitmq: String,
     /// Whether it was us who started any.
-    are_ours: bool,
+    pub(crate) are_ours: bool,
     databases: Mutex<BTreeSet<String>>,
     queues: Mutex<BTreeSet<String>>,
 }
@@ -72,10 +73,12 @@ impl Servers {
             Ok(row.try_get(0)?)
         };
         let durability = format!(
-            "fsync {}, synchronous_commit {}, full_page_writes {}",
+            "fsync {}, synchronous_commit {}, full_page_writes {}, shared_buffers {}, autovacuum {}",
             setting("fsync").await?,
             setting("synchronous_commit").await?,
-            setting("full_page_writes").await?
+            setting("full_page_writes").await?,
+            setting("shared_buffers").await?,
+            setting("autovacuum").await?
         );
         Ok(Versions { postgres: setting("server_version").await?, durability, rabbitmq: self.rabbitmq_version().await })
     }
@@ -152,6 +155,18 @@ impl Servers {
     pub(crate) fn will_have_queues(&self, prefix: &str) -> Outcome {
         self.queues.lock().map_err(|_| "poisoned")?.insert(prefix.to_owned());
         Ok(())
+    }
+
+    /// Messages that wait in the queue of this prefix.
+    pub(crate) async fn queued(&self, prefix: &str) -> Outcome<u64> {
+        let broker = Connection::connect(&self.rabbitmq, ConnectionProperties::default()).await?;
+        let channel = broker.create_channel().await?;
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let name = format!("{prefix}.dispatch");
+        let queue = channel.queue_declare(name.into(), passive, FieldTable::default()).await?;
+        let number = queue.message_count();
+        broker.close(200, "done".into()).await?;
+        Ok(number.into())
     }
 
     pub(crate) async fn delete_queues(&self, prefix: &str) -> Outcome {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use uuid::Uuid;
 
-use crate::calls::{Guesses, Project, Sends, Verdicts};
+use crate::calls::{Guesses, MixedGuesses, Project, Sends, Verdicts};
 use crate::failure::Outcome;
 use crate::growth::load::Loaded;
 use crate::http::Connection;
@@ -241,6 +242,13 @@ impl System {
         Ok(())
     }
 
+    pub(crate) async fn stop_last_worker(&mut self) -> Outcome {
+        match self.workers.pop() {
+            Some(process) => process.stop().await,
+            None => Ok(()),
+        }
+    }
+
     /// Sends whose starts are written down.
     pub(crate) fn sends(&self) -> Arc<Sends> {
         Arc::new(Sends::new(&self.projects, self.numbers, Some(Arc::clone(&self.journal))))
@@ -249,6 +257,12 @@ impl System {
     /// Guesses of the first so many sends.
     pub(crate) fn guesses(&self, sends: u64) -> Arc<Guesses> {
         Arc::new(Guesses::new(&self.projects, self.numbers, Arc::clone(&self.journal), sends))
+    }
+
+    /// Wrong guesses that also look at another day.
+    pub(crate) fn mixed_guesses(&self, older: Vec<Uuid>) -> Arc<MixedGuesses> {
+        let guesses = Guesses::new(&self.projects, self.numbers, Arc::clone(&self.journal), 0);
+        Arc::new(MixedGuesses::new(guesses, older))
     }
 
     /// The right guess of each send.

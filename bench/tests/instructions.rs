@@ -1,5 +1,6 @@
 //! The guard of the hot functions: how many instructions each of them takes, under callgrind, to the budget in
-//! bench/instructions.toml. Instructions are counted the same on every machine and at every load; time is not.
+//! bench/instructions.toml. Instructions are counted the same at every load, and on machines with the same compiler, C library and
+//! processor features; time is not.
 
 mod clients {
     use std::collections::BTreeMap;

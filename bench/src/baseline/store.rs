@@ -1,7 +1,7 @@
 //! The naive system's tables, and one statement for each thing it does to them.
 
 use serde_json::{Value, json};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection, Executor, FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -48,13 +48,17 @@ pub(super) async fn set_up(url: &str, projects: usize) -> Outcome {
     Ok(())
 }
 
+/// How to connect: without TLS on this machine, as the program does.
+pub(super) fn options(url: &str) -> Outcome<PgConnectOptions> {
+    Ok(url.parse::<PgConnectOptions>()?.ssl_mode(PgSslMode::Disable))
+}
+
 pub(super) async fn pool(url: &str) -> Outcome<PgPool> {
-    let options: PgConnectOptions = url.parse()?;
     Ok(PgPoolOptions::new()
         .max_connections(POOL)
         .min_connections(POOL)
         .test_before_acquire(false)
-        .connect_with(options)
+        .connect_with(options(url)?)
         .await?)
 }
 

@@ -14,7 +14,7 @@ use crate::report::print;
 const BATCH: usize = 64;
 
 pub(super) async fn run(limit: &Limit) -> Outcome {
-    let mut connection = PgConnection::connect(&limit.store).await?;
+    let mut connection = PgConnection::connect_with(&super::store::options(&limit.store)?).await?;
     connection.execute("create table rows (id uuid primary key, target bytea not null, at bigint not null)").await?;
     let end = Instant::now() + Duration::from_secs_f64(limit.seconds);
     let begun = Instant::now();

@@ -78,9 +78,13 @@ impl Load {
     pub(crate) async fn run(self) -> Outcome {
         let servers = Servers::find()?;
         let programs = Programs::find(self.program.as_deref(), None)?;
-        let filled = fill(&servers, &programs, &self.database, self.size).await;
-        servers.stop_ours();
-        filled.map(drop)
+        fill(&servers, &programs, &self.database, self.size).await?;
+        if servers.are_ours {
+            progress(
+                "bench: its servers run on; OTPD_SERVICES_DURABLE=1 scripts/services --stop ends and removes them",
+            );
+        }
+        Ok(())
     }
 }
 
@@ -111,7 +115,7 @@ pub(crate) async fn fill(servers: &Servers, programs: &Programs, database: &str,
     programs.run(&programs.otpd, &["migrate"], &settings)?;
     let mut connection = PgConnection::connect(&url).await?;
     if sqlx::query_scalar("select exists (select from verifications)").fetch_one(&mut connection).await? {
-        return Err(format!("{database} has verifications already").into());
+        return Err(format!("{database} has verifications already: drop it, or name another one").into());
     }
     let days = size.days.to_string();
     let projects = create_projects(programs, size.projects.max(1), &settings, &["--retention", &days])?;
@@ -173,7 +177,7 @@ async fn all_days(
         let vault = Vault::new(store.clone(), Arc::new(root_key()?));
         tasks.spawn(async move {
             let mut connection = PgConnection::connect(&url).await?;
-            // What is lost in a crash is loaded anew.
+            // Whoever has a crash meanwhile begins again, with another database.
             connection.execute("set synchronous_commit = off").await?;
             let mut all = Vec::new();
             loop {

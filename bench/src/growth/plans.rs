@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::Args;
+use common::otp::ids::parse_project_name;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
 
 use super::load::Loaded;
 use super::proxy::Proxy;
@@ -70,26 +72,20 @@ async fn look(bench: &mut Bench) -> Outcome {
     let loaded = bench.loaded().await?;
     let url = bench.servers.url_of(&loaded.database);
     let mut connection = PgConnection::connect(&url).await?;
-    let name: String = sqlx::query_scalar("select current_database()").fetch_one(&mut connection).await?;
     let large = sqlx::query_scalar("select relname::text from pg_class where relkind = 'r' and reltuples > $1");
     let large: BTreeSet<String> = large.bind(LARGE).fetch_all(&mut connection).await?.into_iter().collect();
-    set(&mut connection, &name, true).await?;
-    let found = drive(bench, &loaded, &url).await;
-    set(&mut connection, &name, false).await?;
     let mut statements = BTreeMap::new();
-    for (is_hot, plan) in found? {
+    for (is_hot, plan) in drive(bench, &loaded, &url).await? {
         note(&mut statements, is_hot, &plan, &large);
     }
     report(&statements)
 }
 
-/// Switches the plans on or off, for connections to come.
-async fn set(connection: &mut PgConnection, database: &str, is_on: bool) -> Outcome {
-    for (name, value) in SETTINGS {
-        let change = if is_on { format!("set {name} = '{value}'") } else { format!("reset {name}") };
-        connection.execute(AssertSqlSafe(format!("alter database \"{database}\" {change}"))).await?;
-    }
-    Ok(())
+/// What an address says so that its connections tell their plans.
+fn telling(path: &str) -> String {
+    let join = if path.contains('?') { '&' } else { '?' };
+    let settings = SETTINGS.map(|(name, value)| format!("options[{name}]={value}"));
+    format!("{path}{join}{}", settings.join("&"))
 }
 
 /// Every hot path, and then looking back: the plans, and whether they are hot.
@@ -99,14 +95,16 @@ async fn drive(bench: &mut Bench, loaded: &Loaded, url: &str) -> Outcome<Vec<(bo
     let (user, server) = authority.rsplit_once('@').unwrap_or(("postgres", authority));
     let server = if server.contains(':') { server.to_owned() } else { format!("{server}:5432") };
     let proxy = Proxy::start(server).await?;
-    let behind = Loaded { database: format!("{head}://{user}@{}/{path}", proxy.address), ..loaded.clone() };
+    let behind = Loaded { database: format!("{head}://{user}@{}/{}", proxy.address, telling(path)), ..loaded.clone() };
 
     let stub = Stub::start(SENDS, Duration::ZERO)?;
     let mut system = System::on_loaded(bench, &behind, &stub).await?;
     let address = system.start_both().await?;
-    bench.say("sends, resends, deliveries and guesses");
+    bench.say("sends, deliveries and guesses, of today and of days before");
     saturate(address, CONNECTIONS, system.sends(), 0, Until::Made(SENDS)).await?;
     stub.journal.reached(SENDS + 1, PATIENCE).await?;
+    let mixed = system.mixed_guesses(oldest(url, loaded).await?);
+    saturate(address, CONNECTIONS, mixed, 0, Until::Made(SENDS)).await?;
     saturate(address, CONNECTIONS, system.guesses(SENDS), 0, Until::Made(SENDS * 2)).await?;
     let hot = proxy.plans();
     bench.say("records and statistics");
@@ -117,6 +115,17 @@ async fn drive(bench: &mut Bench, loaded: &Loaded, url: &str) -> Outcome<Vec<(bo
     system.end().await?;
     let back = proxy.plans();
     Ok(hot.into_iter().map(|plan| (true, plan)).chain(back.into_iter().map(|plan| (false, plan))).collect())
+}
+
+/// The oldest verification of each project.
+async fn oldest(url: &str, loaded: &Loaded) -> Outcome<Vec<Uuid>> {
+    let mut connection = PgConnection::connect(url).await?;
+    let mut found = Vec::with_capacity(loaded.projects.len());
+    for project in &loaded.projects {
+        let id = sqlx::query_scalar("select id from verifications where project_id = $1 order by id limit 1");
+        found.push(id.bind(parse_project_name(&project.id)).fetch_one(&mut connection).await?);
+    }
+    Ok(found)
 }
 
 /// Adds one plan to what is known of its statement.

@@ -1,6 +1,6 @@
 //! S7: a burst, from its first send to the last arrival at the provider.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::steady::busy;
 use crate::failure::Outcome;
@@ -55,8 +55,8 @@ pub(super) async fn started(bench: &mut Bench, kind: Kind) -> Outcome<(System, S
 pub(super) async fn handed_over(bench: &Bench, system: &System, stub: &Stub) -> Outcome<f64> {
     let (connections, burst) = (bench.settings.connections, bench.settings.burst);
     let address = system.address.ok_or("no API is running")?;
-    let begun = Instant::now();
     saturate(address, connections, system.sends(), 0, Until::Made(burst)).await?;
     stub.journal.reached(burst + 1, PATIENCE).await?;
+    let begun = stub.journal.started(0).ok_or("no send has started")?;
     Ok(stub.journal.last_after(begun).as_secs_f64())
 }

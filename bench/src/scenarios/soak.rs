@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::sustained::flow;
 use crate::failure::Outcome;
 use crate::figure::{Figure, Target};
-use crate::load::steady;
+use crate::load::{steady, whole};
 use crate::program::Process;
 use crate::rounds::{median, spread};
 use crate::run::Bench;
@@ -29,8 +29,7 @@ pub(super) async fn run(bench: &mut Bench) -> Outcome {
     let rate = flow(bench, Kind::Otpd).await? / 2.0;
     let time = bench.settings.soak();
     bench.say(&format!("{rate:.0} sends a second, half of what it does, for {:.1} min", time.as_secs_f64() / 60.0));
-    // What becomes of each send is not looked at, only how many arrive.
-    let stub = Stub::start(0, bench.settings.provider_latency())?;
+    let stub = Stub::start(whole(rate * time.as_secs_f64()) + 1, bench.settings.provider_latency())?;
     let mut system = bench.system(Kind::Otpd, &stub).await?;
     let address = system.start_both().await?;
     let load = steady(address, bench.settings.connections, system.sends(), 0, rate, time);
@@ -45,7 +44,7 @@ pub(super) async fn run(bench: &mut Bench) -> Outcome {
             return Err("nobody reads any more".into());
         }
     };
-    stub.journal.reached(loaded.right, PATIENCE).await?;
+    stub.journal.reached(loaded.right + 1, PATIENCE).await?;
     let latency = format!("accept p50 {:.2} ms, p99 {:.2} ms", loaded.ms(50.0), loaded.ms(99.0));
     system.end().await?;
     bench.add(figure("soak", "API", &readings.api).note(latency));

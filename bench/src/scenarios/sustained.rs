@@ -3,7 +3,7 @@
 //! looks whether what waits grows.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -53,11 +53,12 @@ pub(super) async fn flow(bench: &mut Bench, kind: Kind) -> Outcome<f64> {
     let calls = system.sends();
     let gate = Some(gate);
     let warm = saturate_gated(address, connections, calls.clone(), 0, Until::Over(warm_up), gate.clone()).await?;
-    let (before, begun) = (stub.journal.arrived(), Instant::now());
+    let before = stub.journal.arrived();
     let loaded = saturate_gated(address, connections, calls, warm.next, Until::Over(time), gate).await?;
+    let begun = stub.journal.started(warm.next).ok_or("no send has started")?;
     let per_second = count(stub.journal.arrived() - before) / begun.elapsed().as_secs_f64();
-    // What was accepted must arrive: a system that loses messages is not faster.
-    stub.journal.reached(warm.right + loaded.right, PATIENCE).await?;
+    // What was accepted must arrive, and the probe: a system that loses messages is not faster.
+    stub.journal.reached(warm.right + loaded.right + 1, PATIENCE).await?;
     system.end().await?;
     Ok(per_second)
 }
@@ -72,22 +73,22 @@ async fn queue(bench: &mut Bench, rate: f64) -> Outcome<Vec<f64>> {
     let stub = Stub::start(room(time), bench.settings.provider_latency())?;
     let mut system = bench.system(Kind::Otpd, &stub).await?;
     let address = system.start_both().await?;
-    let begun = Instant::now();
     let load = steady(address, connections, system.sends(), 0, rate, time);
     let mut waiting = Vec::new();
     let loaded = tokio::select! {
         loaded = load => loaded?,
-        () = look(&stub.journal, begun, rate, &mut waiting) => return Err("nobody looks any more".into()),
+        () = look(&stub.journal, rate, &mut waiting) => return Err("nobody looks any more".into()),
     };
-    stub.journal.reached(loaded.right, PATIENCE).await?;
+    stub.journal.reached(loaded.right + 1, PATIENCE).await?;
     system.end().await?;
     Ok(waiting)
 }
 
-async fn look(journal: &Journal, begun: Instant, rate: f64, waiting: &mut Vec<f64>) {
+async fn look(journal: &Journal, rate: f64, waiting: &mut Vec<f64>) {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         looks.tick().await;
+        let Some(begun) = journal.started(0) else { continue };
         waiting.push((begun.elapsed().as_secs_f64() * rate - count(journal.arrived())).max(0.0));
     }
 }
