@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use common::otp::claim::Claim;
+use common::otp::finish::Finished;
 use common::otp::ids::VerificationId;
+use common::otp::time::{DAY_MS, Timestamp};
 use common::store::upkeep::Upkeep;
 use futures_util::future::join_all;
 
 use crate::database::{Database, with_database};
-use crate::world::{ANN, BOB, T0, at};
+use crate::world::{ANN, BOB, LEASE, T0, at, attempt, taken};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -53,6 +56,32 @@ async fn rows_lie_in_the_partition_of_their_day_and_others_in_the_default_one() 
         assert_eq!(database.rows("verifications_default").await, 1);
         assert_eq!(world.verification(late.verification).await.id, late.verification);
         assert_eq!(database.rows("verifications_20250813").await, 0);
+    })
+    .await;
+}
+
+/// Rows of one present day are found in its own tables, those of several by the parents.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_around_midnight_find_the_rows_of_both_days() {
+    with_database(|database| async move {
+        let world = database.world().await;
+        let midnight = (T0.day() + 1) * DAY_MS;
+        let (evening, morning) = (Timestamp::from_ms(midnight - 1000), Timestamp::from_ms(midnight + 1000));
+        let sent = [world.send(evening, ANN).await, world.send(morning, BOB).await];
+        let both = sent.map(|dispatch| Claim { attempt: attempt(dispatch, 1), lease: LEASE });
+        let claimed = world.store.claim(morning, &both).await.expect("claimed");
+        assert!(claimed.iter().all(Result::is_ok), "{claimed:?}");
+        for (dispatch, target) in sent.into_iter().zip([ANN, BOB]) {
+            let finished = world.finish(morning, taken(morning, attempt(dispatch, 1), target)).await;
+            assert!(matches!(finished, Finished::Current { .. }), "{finished:?}");
+            world.guess_wrong(morning, target, 2).await;
+            assert_eq!(world.verification(dispatch.verification).await.guesses, 2);
+        }
+        for table in ["verifications", "dispatches", "attempts"] {
+            for (day, rows) in [("20250713", 1), ("20250714", 1), ("default", 0)] {
+                assert_eq!(database.rows(&format!("{table}_{day}")).await, rows, "{table}_{day}");
+            }
+        }
     })
     .await;
 }
