@@ -1,14 +1,17 @@
 //! The Batcher: while one store call is in flight, callers queue up; when it returns, all of them go together.
 //!
-//! There is no timer, so an idle system answers at once, and the queue is bounded, so a busy one refuses early.
+//! Where somebody waits for the answer there is no timer, so an idle system answers at once; what nobody waits for is
+//! gathered for a moment. The queue is bounded, so a busy system refuses early.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use metrics::{counter, histogram};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
@@ -18,6 +21,8 @@ use crate::store::StoreError;
 pub const QUEUE: usize = 8192;
 /// Items that go together at most.
 const BATCH: usize = 256;
+/// With fewer than these a batch that may wait does.
+const FEW: usize = 16;
 
 /// For callers inside the program: each of them means 503 to a client.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -51,8 +56,18 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
         F: Fn(Arc<[I]>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<O>, StoreError>> + Send + 'static,
     {
+        Self::start_gathering(operation, tasks, Duration::ZERO, run)
+    }
+
+    /// The same for what nobody waits for: a few items wait so long for others, as what a call of the store costs does not
+    /// depend on how few they are.
+    pub fn start_gathering<F, Fut>(operation: &'static str, tasks: &TaskTracker, moment: Duration, run: F) -> Self
+    where
+        F: Fn(Arc<[I]>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<O>, StoreError>> + Send + 'static,
+    {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tasks.spawn(flush(operation, waiting, run));
+        tasks.spawn(flush(operation, waiting, moment, run));
         Self { queue }
     }
 
@@ -70,8 +85,12 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
     }
 }
 
-async fn flush<I, O, F, Fut>(operation: &'static str, mut waiting: mpsc::Receiver<(I, Reply<O>)>, run: F)
-where
+async fn flush<I, O, F, Fut>(
+    operation: &'static str,
+    mut waiting: mpsc::Receiver<(I, Reply<O>)>,
+    moment: Duration,
+    run: F,
+) where
     I: Clone + Send + Sync + 'static,
     O: Send + 'static,
     F: Fn(Arc<[I]>) -> Fut + Send + Sync + 'static,
@@ -80,6 +99,7 @@ where
     let mut batch = Vec::with_capacity(BATCH);
     let size = histogram!("otpd_batch_size", "operation" => operation);
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        gather(&mut waiting, &mut batch, moment).await;
         // Whoever has gone away by now was told something else: nothing may happen for it any more.
         batch.retain(|(_, reply)| !reply.is_closed());
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 items")]
@@ -96,6 +116,17 @@ where
         for (reply, answer) in replies.into_iter().zip(answers) {
             // A caller that goes away while the batch runs does not hear of it.
             let _ = reply.send(answer);
+        }
+    }
+}
+
+/// Lets a few items wait for others, until they are not so few, the moment is over, or nobody comes any more.
+async fn gather<T>(waiting: &mut mpsc::Receiver<T>, batch: &mut Vec<T>, moment: Duration) {
+    let end = Instant::now() + moment;
+    while !moment.is_zero() && batch.len() < FEW {
+        let more = timeout_at(end, waiting.recv_many(batch, BATCH - batch.len())).await;
+        if !more.is_ok_and(|more| more > 0) {
+            break;
         }
     }
 }
@@ -169,6 +200,31 @@ mod tests {
         let answers = futures_util::future::join_all(calls).await;
         assert!(answers.into_iter().zip(0..).all(|(answer, item)| answer.expect("answer") == item));
         assert!(sizes.lock().expect("lock").len() <= 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_wait_goes_together_and_no_later_than_its_moment() {
+        let (moment, tasks) = (Duration::from_millis(5), TaskTracker::new());
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&sizes);
+        let batcher = Batcher::start_gathering("test", &tasks, moment, move |batch: Arc<[usize]>| {
+            seen.lock().expect("lock").push(batch.len());
+            std::future::ready(Ok(batch.to_vec()))
+        });
+        let begun = Instant::now();
+        let call = |item: usize| {
+            let batcher = batcher.clone();
+            async move {
+                tokio::time::sleep(Duration::from_millis(item as u64)).await;
+                batcher.call(item).await.expect("answer");
+                begun.elapsed()
+            }
+        };
+        assert_eq!(futures_util::future::join_all([0, 4, 8].map(call)).await, [5, 5, 13].map(Duration::from_millis));
+        assert_eq!(*sizes.lock().expect("lock"), [2, 1]);
+        let begun = Instant::now();
+        futures_util::future::join_all((0..FEW).map(|item| batcher.call(item))).await;
+        assert!(begun.elapsed().is_zero(), "many do not wait");
     }
 
     #[tokio::test]

@@ -35,6 +35,8 @@ use crate::telemetry;
 
 /// What a lease adds to the provider's time, for everything around the call.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// How long what a provider has said waits for what others say: nobody waits for it to be written.
+const GATHERED: Duration = Duration::from_millis(5);
 /// When a job is tried again, give or take a half, whose provider had no place for it.
 const CROWDED_DELAY: Duration = Duration::from_secs(1);
 
@@ -104,7 +106,7 @@ impl Worker {
             async move { store.fire(now, &batch).await }
         });
         let (store, clock) = (parts.store.clone(), parts.clock.clone());
-        let finishes = Batcher::start("finish", tasks, move |batch: Arc<[Finish]>| {
+        let finishes = Batcher::start_gathering("finish", tasks, GATHERED, move |batch: Arc<[Finish]>| {
             let (store, now) = (store.clone(), clock.now());
             async move { store.finish(now, &batch).await }
         });

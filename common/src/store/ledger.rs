@@ -81,9 +81,8 @@ impl Store {
         batch: &[Claim],
     ) -> Result<Vec<std::result::Result<Claimed, Unclaimed>>> {
         let mut tx = self.backend.begin(Lane::Settle, now).await?;
-        let dispatches = tx.lock_dispatches(&unique(batch.iter().map(|claim| claim.attempt.dispatch))).await?;
-        let ids = unique(dispatches.keys().map(|id| id.verification));
-        let verifications = tx.read_verifications(&ids).await?;
+        let ids = unique(batch.iter().map(|claim| claim.attempt.dispatch));
+        let (dispatches, verifications) = tx.lock_dispatches(&ids).await?;
         let (answers, changes) = claim::decide(now, claim::Found { dispatches, verifications }, batch);
         tx.write(&changes).await?;
         tx.commit().await?;

@@ -20,6 +20,7 @@ use async_trait::async_trait;
 pub use error::StoreError;
 pub use ledger::Store;
 
+use crate::otp::chain::Dispatches;
 use crate::otp::changes::Changes;
 use crate::otp::channel::Mode;
 use crate::otp::ids::{AttemptId, DispatchId, ProjectId, VerificationId};
@@ -28,6 +29,8 @@ use crate::otp::rows::{
     Remembered, Verification,
 };
 use crate::otp::time::Timestamp;
+
+pub type Verifications = HashMap<VerificationId, Verification>;
 
 pub type Result<T> = std::result::Result<T, StoreError>;
 
@@ -89,7 +92,8 @@ pub trait Tx: Send {
     /// All dispatches of these verifications, locked, each list in order of number.
     async fn lock_dispatches_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<VerificationId, Vec<Dispatch>>>;
 
-    async fn lock_dispatches(&mut self, ids: &[DispatchId]) -> Result<HashMap<DispatchId, Dispatch>>;
+    /// Dispatches, locked, and their verifications, read.
+    async fn lock_dispatches(&mut self, ids: &[DispatchId]) -> Result<(Dispatches, Verifications)>;
 
     /// All dispatches of these verifications: those that wait are locked, but for what is locked elsewhere, which is left
     /// out; the others are read.

@@ -10,13 +10,14 @@ use uuid::Uuid;
 
 use super::columns::{Columns, column, ms, range};
 use super::day_tables::Present;
+use super::verifications::{self, verification_columns};
 use super::writes::Writes;
-use crate::otp::chain::{Fallback, Fired, OwnTarget};
+use crate::otp::chain::{Dispatches, Fallback, Fired, OwnTarget};
 use crate::otp::channel::Channel;
 use crate::otp::ids::{DispatchId, VerificationId};
 use crate::otp::rows::{Charge, Dispatch};
 use crate::otp::status::DispatchStatus;
-use crate::store::Result;
+use crate::store::{Result, Verifications};
 
 /// What [`read_columns`] takes, in its order, of a table named `d`.
 macro_rules! dispatch_columns {
@@ -78,33 +79,46 @@ fn after_s(row: &Dispatch) -> Option<i16> {
     row.fallback.map(|fallback| i16::try_from(fallback.after.as_secs()).unwrap_or(i16::MAX))
 }
 
+/// Dispatches, locked, with their verifications.
 pub(super) async fn lock(
     connection: &mut PgConnection,
     days: &Present,
     ids: &[DispatchId],
-) -> Result<HashMap<DispatchId, Dispatch>> {
+) -> Result<(Dispatches, Verifications)> {
     debug_assert!(ids.is_sorted(), "locks are taken in one order");
-    let verifications = ids.iter().map(|id| id.verification);
-    let (first, last) = range(verifications.clone());
+    let of = ids.iter().map(|id| id.verification);
+    let (first, last) = range(of.clone());
     let text = concat!(
         "select ",
         dispatch_columns!(),
+        ", ",
+        verification_columns!(),
         " from unnest($1::uuid[], $2::smallint[]) as wanted (verification_id, n)
          cross join lateral (
              select * from dispatches{day} d
              where d.verification_id = wanted.verification_id and d.n = wanted.n
                and d.verification_id between $3 and $4
              for no key update
-         ) d"
+         ) d
+         cross join lateral (
+             select * from verifications{day} v where v.id = wanted.verification_id and v.id between $3 and $4 offset 0
+         ) v"
     );
-    let rows = query(days.text(text, verifications))
+    let rows = query(days.text(text, of))
         .bind(ids.iter().map(|id| id.verification.as_uuid()).collect::<Vec<_>>())
         .bind(ids.iter().map(|id| id.n).collect::<Vec<_>>())
         .bind(first)
         .bind(last)
         .fetch_all(connection)
         .await?;
-    rows.iter().map(|row| read_columns(&mut Columns::of(row)).map(|found| (found.id, found))).collect()
+    let (mut locked, mut of) = (Dispatches::new(), Verifications::new());
+    for row in &rows {
+        let mut row = Columns::of(row);
+        let (dispatch, verification) = (read_columns(&mut row)?, verifications::read_columns(&mut row)?);
+        locked.insert(dispatch.id, dispatch);
+        of.insert(verification.id, verification);
+    }
+    Ok((locked, of))
 }
 
 /// All dispatches of these verifications. Of those that wait only the ones that could be locked at once.

@@ -11,6 +11,7 @@ use super::writes::Writes;
 use super::{
     attempts, dispatches, due, idempotency, limits, message_ids, open_targets, projects, receipts, stats, verifications,
 };
+use crate::otp::chain::Dispatches;
 use crate::otp::changes::Changes;
 use crate::otp::channel::Mode;
 use crate::otp::ids::{AttemptId, DispatchId, ProjectId, VerificationId};
@@ -19,7 +20,7 @@ use crate::otp::rows::{
     Remembered, Verification,
 };
 use crate::otp::time::Timestamp;
-use crate::store::{Result, StoreError, Tx};
+use crate::store::{Result, StoreError, Tx, Verifications};
 
 pub(super) struct PgTx {
     tx: Transaction<'static, Postgres>,
@@ -174,7 +175,7 @@ impl Tx for PgTx {
         answered(dispatches::lock_of(&mut self.tx, &self.days, ids)).await
     }
 
-    async fn lock_dispatches(&mut self, ids: &[DispatchId]) -> Result<HashMap<DispatchId, Dispatch>> {
+    async fn lock_dispatches(&mut self, ids: &[DispatchId]) -> Result<(Dispatches, Verifications)> {
         answered(dispatches::lock(&mut self.tx, &self.days, ids)).await
     }
 

@@ -14,6 +14,7 @@ use super::rows::{
     ReceiptRow, VerificationRow, idempotency_key, index, open_target_key, verification_ids,
 };
 use super::{fetch, json, write};
+use crate::otp::chain::Dispatches;
 use crate::otp::changes::Changes;
 use crate::otp::channel::Mode;
 use crate::otp::ids::{AttemptId, DispatchId, ProjectId, VerificationId};
@@ -22,7 +23,7 @@ use crate::otp::rows::{
     Remembered, Verification,
 };
 use crate::otp::time::Timestamp;
-use crate::store::{Result, StoreError, Tx};
+use crate::store::{Result, StoreError, Tx, Verifications};
 
 pub(super) struct SqliteTx(Transaction<'static, Sqlite>);
 
@@ -204,9 +205,12 @@ impl Tx for SqliteTx {
         Ok(lists)
     }
 
-    async fn lock_dispatches(&mut self, ids: &[DispatchId]) -> Result<HashMap<DispatchId, Dispatch>> {
+    async fn lock_dispatches(&mut self, ids: &[DispatchId]) -> Result<(Dispatches, Verifications)> {
         let keys: Vec<_> = ids.iter().map(DispatchKey::from).collect();
-        self.map::<DispatchRow, _, _>(DISPATCHES, &keys, |row: &Dispatch| row.id).await
+        let dispatches = self.map::<DispatchRow, _, _>(DISPATCHES, &keys, |row: &Dispatch| row.id).await?;
+        let mut ids: Vec<_> = ids.iter().map(|id| id.verification).collect();
+        ids.dedup();
+        Ok((dispatches, self.read_verifications(&ids).await?))
     }
 
     async fn lock_waiting_of(&mut self, ids: &[VerificationId]) -> Result<HashMap<DispatchId, Dispatch>> {
