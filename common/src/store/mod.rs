@@ -30,6 +30,7 @@ use crate::otp::rows::{
 };
 use crate::otp::time::Timestamp;
 
+/// Verifications by their ids.
 pub type Verifications = HashMap<VerificationId, Verification>;
 
 pub type Result<T> = std::result::Result<T, StoreError>;

@@ -1,5 +1,6 @@
 //! The store in PostgreSQL 15 and later. A file a table or concern; each statement is one named function with a
-//! constant text, but for the day in the names of tables, and whatever takes many rows takes them as arrays (`unnest`). What the rows mean is not here.
+//! constant text (but for the day in the names of tables), and whatever takes many rows takes them as arrays
+//! (`unnest`). What the rows mean is not here.
 //!
 //! Rows are looked up one key after the other (`cross join lateral`, with `for no key update` or `offset 0`, which keep it
 //! one): as a plain join the planner may read all that lies between the first and the last key instead, which is a

@@ -1,6 +1,6 @@
 //! The table `verifications`, partitioned by the day in the id.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use sqlx::{PgConnection, query};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use crate::otp::channel::{Channel, Mode};
 use crate::otp::ids::{ProjectId, VerificationId};
 use crate::otp::rows::{CarriedGuesses, State, Verification};
 use crate::otp::time::Timestamp;
-use crate::store::Result;
+use crate::store::{Result, Verifications};
 
 /// What [`read_columns`] takes, in its order, of a table named `v`.
 macro_rules! verification_columns {
@@ -54,15 +54,12 @@ fn carried(left: Option<i16>, until: Option<Timestamp>) -> Option<CarriedGuesses
     left.zip(until).map(|(left, until)| CarriedGuesses { left, until })
 }
 
-type ById = HashMap<VerificationId, Verification>;
-
-fn by_id(rows: &[sqlx::postgres::PgRow]) -> Result<ById> {
-    rows.iter().map(|row| read_columns(&mut Columns::of(row)).map(|found| (found.id, found))).collect()
-}
-
-pub(super) async fn lock(connection: &mut PgConnection, days: &Present, ids: &[VerificationId]) -> Result<ById> {
+pub(super) async fn lock(
+    connection: &mut PgConnection,
+    days: &Present,
+    ids: &[VerificationId],
+) -> Result<Verifications> {
     debug_assert!(ids.is_sorted(), "locks are taken in one order");
-    let (first, last) = range(ids.iter().copied());
     let text = concat!(
         "select ",
         verification_columns!(),
@@ -71,17 +68,14 @@ pub(super) async fn lock(connection: &mut PgConnection, days: &Present, ids: &[V
              select * from verifications{day} v where v.id = wanted.id and v.id between $2 and $3 for no key update
          ) v"
     );
-    let rows = query(days.text(text, ids.iter().copied()))
-        .bind(uuids(ids))
-        .bind(first)
-        .bind(last)
-        .fetch_all(connection)
-        .await?;
-    by_id(&rows)
+    fetch(connection, days, text, ids).await
 }
 
-pub(super) async fn read(connection: &mut PgConnection, days: &Present, ids: &[VerificationId]) -> Result<ById> {
-    let (first, last) = range(ids.iter().copied());
+pub(super) async fn read(
+    connection: &mut PgConnection,
+    days: &Present,
+    ids: &[VerificationId],
+) -> Result<Verifications> {
     let text = concat!(
         "select ",
         verification_columns!(),
@@ -90,13 +84,23 @@ pub(super) async fn read(connection: &mut PgConnection, days: &Present, ids: &[V
              select * from verifications{day} v where v.id = wanted.id and v.id between $2 and $3 offset 0
          ) v"
     );
+    fetch(connection, days, text, ids).await
+}
+
+async fn fetch(
+    connection: &mut PgConnection,
+    days: &Present,
+    text: &'static str,
+    ids: &[VerificationId],
+) -> Result<Verifications> {
+    let (first, last) = range(ids.iter().copied());
     let rows = query(days.text(text, ids.iter().copied()))
         .bind(uuids(ids))
         .bind(first)
         .bind(last)
         .fetch_all(connection)
         .await?;
-    by_id(&rows)
+    rows.iter().map(|row| read_columns(&mut Columns::of(row)).map(|found| (found.id, found))).collect()
 }
 
 pub(super) async fn newest_by_record(
