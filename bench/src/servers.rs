@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
@@ -20,6 +21,8 @@ use crate::report::progress;
 
 /// Where `scripts/services` keeps which private servers it has started.
 const RECORD: &str = "target/services-durable";
+/// How late a message may come to its queue.
+const QUEUED: Duration = Duration::from_secs(30);
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 #[derive(Debug)]
@@ -157,16 +160,24 @@ impl Servers {
         Ok(())
     }
 
-    /// Messages that wait in the queue of this prefix.
-    pub(crate) async fn queued(&self, prefix: &str) -> Outcome<u64> {
+    /// Waits until the queue of this prefix holds so many messages: a broker whose disk stands still takes them late.
+    pub(crate) async fn queued(&self, prefix: &str, number: u64) -> Outcome {
         let broker = Connection::connect(&self.rabbitmq, ConnectionProperties::default()).await?;
         let channel = broker.create_channel().await?;
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let name = format!("{prefix}.dispatch");
-        let queue = channel.queue_declare(name.into(), passive, FieldTable::default()).await?;
-        let number = queue.message_count();
-        broker.close(200, "done".into()).await?;
-        Ok(number.into())
+        let end = Instant::now() + QUEUED;
+        loop {
+            let name = format!("{prefix}.dispatch");
+            let queue = channel.queue_declare(name.into(), passive, FieldTable::default()).await?;
+            let held = u64::from(queue.message_count());
+            if held >= number {
+                return Ok(broker.close(200, "done".into()).await?);
+            }
+            if Instant::now() > end {
+                return Err(format!("{number} sends were accepted, and {held} published").into());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     pub(crate) async fn delete_queues(&self, prefix: &str) -> Outcome {
