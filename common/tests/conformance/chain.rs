@@ -79,7 +79,7 @@ async fn fire_with(
     limit: Option<TargetLimit>,
 ) -> Result<Claimed, Unclaimed> {
     let fire = Fire { dispatch, lease: LEASE, limit };
-    world.store.fire(now, &[fire]).await.expect("fired").remove(0)
+    world.processes.next().fire(now, &[fire]).await.expect("fired").remove(0)
 }
 
 async fn status(world: &World, id: DispatchId) -> (DispatchStatus, Option<String>) {

@@ -4,12 +4,13 @@ use common::otp::accept::{Accept, Refusal};
 use common::otp::rows::{Indexes, LimitName};
 use futures_util::future::join_all;
 
-use crate::world::{ANN, BOB, T0, World, at, hourly};
+use crate::world::{ANN, BOB, Request, T0, World, at, hourly};
 
 crate::scenarios! {
     an_equal_request_gets_the_first_answer_and_sends_nothing,
     of_two_equal_keys_in_one_batch_the_second_is_a_replay,
     of_concurrent_equal_keys_one_sends_and_the_rest_are_replays,
+    what_waits_at_a_limit_finds_the_reply_that_it_waited_for,
     a_key_serves_one_request,
     keys_of_other_modes_and_projects_are_other_keys,
     a_refused_request_is_not_remembered,
@@ -44,6 +45,16 @@ async fn of_concurrent_equal_keys_one_sends_and_the_rest_are_replays(world: Worl
     assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
     assert!(answers.iter().all(|answer| answer.dispatch == answers[0].dispatch));
     assert_eq!((world.tokens_used().await, world.due().await.len()), (1, 1));
+}
+
+async fn what_waits_at_a_limit_finds_the_reply_that_it_waited_for(world: World) {
+    let limited = |request: Request| vec![request.limit(hourly(LimitName::Target, 1, 2)).0];
+    // From here on the limit has a row, at which one waits for the other.
+    world.accept(T0, &limited(world.request(T0, ANN))).await.remove(0).expect("accepted");
+    let batches: Vec<_> = (0..12).map(|_| limited(world.request(T0, ANN).key(1, 1))).collect();
+    let answers = join_all(batches.iter().map(|batch| world.accept(T0, batch))).await;
+    let answers: Vec<_> = answers.into_iter().flatten().map(|answer| answer.expect("an answer")).collect();
+    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
 }
 
 async fn a_key_serves_one_request(world: World) {

@@ -11,14 +11,19 @@ use crate::world::{T0, World};
 pub(crate) async fn on_sqlite<F: Future<Output = ()>>(scenario: impl FnOnce(World) -> F) {
     let folder = tempfile::tempdir().expect("a folder");
     let backend = SqliteBackend::open(&folder.path().join("otpd.db")).await.expect("opened");
-    scenario(new_world(backend).await).await;
+    scenario(new_world(vec![backend]).await).await;
 }
 
-async fn new_world(backend: impl Backend + 'static) -> World {
-    backend.migrate().await.expect("migrated");
-    backend.rotate(T0).await.expect("rotated");
-    World::new(Store::new(Arc::new(backend))).await
+/// As many processes on one store as there are backends.
+async fn new_world<B: Backend + 'static>(backends: Vec<B>) -> World {
+    backends[0].migrate().await.expect("migrated");
+    backends[0].rotate(T0).await.expect("rotated");
+    World::of(backends.into_iter().map(|backend| Store::new(Arc::new(backend))).collect()).await
 }
+
+/// A process has one connection for all batches of sends: what only one of them does never meets another one.
+#[cfg(feature = "server-tests")]
+const PROCESSES: usize = 3;
 
 #[cfg(feature = "server-tests")]
 pub(crate) async fn on_postgres<F: Future<Output = ()>>(scenario: impl FnOnce(World) -> F) {
@@ -31,9 +36,9 @@ pub(crate) async fn on_postgres<F: Future<Output = ()>>(scenario: impl FnOnce(Wo
 
     let url = new_database_url();
     sqlx::Postgres::create_database(&url).await.expect("a database");
-    let settings = PoolSettings { max_connections: 6, acquire_timeout: Duration::from_secs(30) };
-    let backend = PgBackend::connect(&url, &settings).expect("a URL");
-    let outcome = AssertUnwindSafe(async { scenario(new_world(backend).await).await }).catch_unwind().await;
+    let settings = PoolSettings { max_connections: 8, acquire_timeout: Duration::from_secs(30) };
+    let backends = (0..PROCESSES).map(|_| PgBackend::connect(&url, &settings).expect("a URL")).collect();
+    let outcome = AssertUnwindSafe(async { scenario(new_world(backends).await).await }).catch_unwind().await;
     sqlx::Postgres::force_drop_database(&url).await.expect("dropped");
     outcome.unwrap_or_else(|panic| resume_unwind(panic));
 }

@@ -1,6 +1,7 @@
 //! A store with one project in it, and short words for what the scenarios do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::keys::{IndexKind, Keyring};
@@ -42,18 +43,42 @@ pub(crate) fn at(seconds: u64) -> Timestamp {
 }
 
 pub(crate) struct World {
+    /// The first of `processes`.
     pub(crate) store: Store,
+    pub(crate) processes: Processes,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) project: Project,
 }
 
+/// Several programs on one store, which take turns.
+#[derive(Clone)]
+pub(crate) struct Processes {
+    stores: Arc<[Store]>,
+    turn: Arc<AtomicUsize>,
+}
+
+impl Processes {
+    pub(crate) fn new(stores: Vec<Store>) -> Self {
+        Self { stores: stores.into(), turn: Arc::default() }
+    }
+
+    pub(crate) fn next(&self) -> &Store {
+        &self.stores[self.turn.fetch_add(1, Ordering::Relaxed) % self.stores.len()]
+    }
+}
+
 impl World {
     pub(crate) async fn new(store: Store) -> Self {
+        Self::of(vec![store]).await
+    }
+
+    pub(crate) async fn of(stores: Vec<Store>) -> Self {
+        let (store, processes) = (stores[0].clone(), Processes::new(stores));
         let root = SecretString::from("07".repeat(32));
         let keys = Arc::new(Keyring::new(&root, &[]).expect("a root key"));
         let project = new_project(None);
         store.create_project(&project).await.expect("created");
-        Self { store, keys, project }
+        Self { store, processes, keys, project }
     }
 
     /// The same store with a new project that has so many tokens.
@@ -67,7 +92,7 @@ impl World {
     pub(crate) async fn other_project(&self) -> Self {
         let project = new_project(None);
         self.store.create_project(&project).await.expect("created");
-        Self { store: self.store.clone(), keys: Arc::clone(&self.keys), project }
+        Self { store: self.store.clone(), processes: self.processes.clone(), keys: Arc::clone(&self.keys), project }
     }
 
     pub(crate) fn id(&self) -> ProjectId {
@@ -124,7 +149,7 @@ impl World {
     }
 
     pub(crate) async fn accept(&self, now: Timestamp, batch: &[Accept]) -> Vec<Result<Accepted, Refusal>> {
-        self.store.accept(now, batch).await.expect("accepted")
+        self.processes.next().accept(now, batch).await.expect("accepted")
     }
 
     pub(crate) async fn accept_one(&self, now: Timestamp, request: Accept) -> Result<Accepted, Refusal> {
@@ -146,7 +171,7 @@ impl World {
 
     pub(crate) async fn claim(&self, now: Timestamp, dispatch: DispatchId, n: i16) -> Result<Claimed, Unclaimed> {
         let claim = Claim { attempt: AttemptId { dispatch, n }, lease: LEASE };
-        self.store.claim(now, &[claim]).await.expect("claims").remove(0)
+        self.processes.next().claim(now, &[claim]).await.expect("claims").remove(0)
     }
 
     pub(crate) async fn claimed(&self, now: Timestamp, dispatch: DispatchId, n: i16) -> AttemptId {
@@ -154,7 +179,7 @@ impl World {
     }
 
     pub(crate) async fn finish(&self, now: Timestamp, finish: Finish) -> Finished {
-        self.store.finish(now, &[finish]).await.expect("finished").remove(0)
+        self.processes.next().finish(now, &[finish]).await.expect("finished").remove(0)
     }
 
     /// A guess of a live key that names no record.
@@ -172,7 +197,7 @@ impl World {
     }
 
     pub(crate) async fn verify(&self, now: Timestamp, batch: &[Guess]) -> Vec<Verdict> {
-        self.store.verify(now, &self.keys, batch).await.expect("verdicts")
+        self.processes.next().verify(now, &self.keys, batch).await.expect("verdicts")
     }
 
     pub(crate) async fn verify_one(&self, now: Timestamp, guess: Guess) -> Verdict {
@@ -187,12 +212,12 @@ impl World {
     }
 
     pub(crate) async fn receive(&self, receipt: Receipt) -> common::otp::receipt::Received {
-        self.store.receive(receipt.received, &[receipt]).await.expect("received").remove(0)
+        self.processes.next().receive(receipt.received, &[receipt]).await.expect("received").remove(0)
     }
 
     /// Looks at what is due without chance in the delays.
     pub(crate) async fn relay(&self, now: Timestamp, limit: u32) -> Vec<DueJob> {
-        self.store.relay(now, limit, limit, &mut || 0.5).await.expect("relayed")
+        self.processes.next().relay(now, limit, limit, &mut || 0.5).await.expect("relayed")
     }
 
     pub(crate) async fn dispatch(&self, id: DispatchId) -> Dispatch {

@@ -9,9 +9,9 @@ use common::store::upkeep::Upkeep;
 use sqlx::migrate::MigrateDatabase;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::world::{T0, World};
+use crate::world::{Processes, T0, World};
 
-pub(crate) const POOL: PoolSettings = PoolSettings { max_connections: 6, acquire_timeout: Duration::from_secs(20) };
+pub(crate) const POOL: PoolSettings = PoolSettings { max_connections: 8, acquire_timeout: Duration::from_secs(20) };
 
 /// The URL of an existing, empty database.
 #[derive(Debug, Clone)]
@@ -40,7 +40,8 @@ impl Database {
     /// The same project as another process sees it.
     pub(crate) fn other_process(&self, world: &World) -> World {
         let store = Store::new(Arc::new(self.backend()));
-        World { store, keys: Arc::clone(&world.keys), project: world.project.clone() }
+        let processes = Processes::new(vec![store.clone()]);
+        World { store, processes, keys: Arc::clone(&world.keys), project: world.project.clone() }
     }
 
     pub(crate) async fn connect(&self) -> PgConnection {
