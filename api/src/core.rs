@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use common::batch::Batcher;
+use common::batch::{Batcher, Pace};
 use common::clock::Clock;
 use common::otp::accept::{Accept, Accepted, Refusal};
 use common::otp::channel::Channel;
@@ -23,6 +24,9 @@ use crate::doors::Doors;
 use crate::health::Health;
 use crate::sessions::{SessionSettings, Sessions};
 use crate::verify::Gate;
+
+/// While the store has one batch of guesses, this process has little else to do for those who guess.
+const GUESSES: Pace = Pace { gathered: Duration::ZERO, at_once: 2 };
 
 /// What an API is made of.
 #[derive(Debug)]
@@ -83,7 +87,7 @@ impl Api {
             async move { store.accept(now, &batch).await }
         });
         let (store, clock, vault) = (parts.store.clone(), parts.clock.clone(), parts.vault.clone());
-        let guesses = Batcher::start("verify", tasks, move |batch: Arc<[Guess]>| {
+        let guesses = Batcher::start_at("verify", tasks, GUESSES, move |batch: Arc<[Guess]>| {
             let (store, now, vault) = (store.clone(), clock.now(), vault.clone());
             async move { store.verify(now, vault.keys(), &batch).await }
         });

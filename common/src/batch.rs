@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use metrics::{counter, histogram};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
@@ -36,6 +36,24 @@ pub enum BatchError {
 }
 
 type Reply<O> = oneshot::Sender<Result<O, StoreError>>;
+/// Those who wait, for whoever collects the next batch.
+type Waiting<I, O> = Mutex<mpsc::Receiver<(I, Reply<O>)>>;
+
+/// How the batches of an operation follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How long a few items wait for others, as what a call of the store costs does not depend on how few they are. For
+    /// what nobody waits for.
+    pub gathered: Duration,
+    /// Calls of the store that may be in flight at once.
+    pub at_once: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { gathered: Duration::ZERO, at_once: 1 }
+    }
+}
 
 /// A queue in front of one set-based store operation.
 #[derive(Debug)]
@@ -50,24 +68,27 @@ impl<I, O> Clone for Batcher<I, O> {
 }
 
 impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
-    /// Starts the one flusher of this operation; it ends when every `Batcher` is gone and all callers have answers.
+    /// Starts an operation that runs one batch after the other; it ends when every `Batcher` is gone and all callers have
+    /// answers.
     pub fn start<F, Fut>(operation: &'static str, tasks: &TaskTracker, run: F) -> Self
     where
         F: Fn(Arc<[I]>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<O>, StoreError>> + Send + 'static,
     {
-        Self::start_gathering(operation, tasks, Duration::ZERO, run)
+        Self::start_at(operation, tasks, Pace::default(), run)
     }
 
-    /// The same for what nobody waits for: a few items wait so long for others, as what a call of the store costs does not
-    /// depend on how few they are.
-    pub fn start_gathering<F, Fut>(operation: &'static str, tasks: &TaskTracker, moment: Duration, run: F) -> Self
+    /// The same at another pace.
+    pub fn start_at<F, Fut>(operation: &'static str, tasks: &TaskTracker, pace: Pace, run: F) -> Self
     where
         F: Fn(Arc<[I]>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<O>, StoreError>> + Send + 'static,
     {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tasks.spawn(flush(operation, waiting, moment, run));
+        let (waiting, run) = (Arc::new(Mutex::new(waiting)), Arc::new(run));
+        for _ in 0..pace.at_once {
+            tasks.spawn(flush(operation, Arc::clone(&waiting), pace.gathered, Arc::clone(&run)));
+        }
         Self { queue }
     }
 
@@ -85,12 +106,8 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Batcher<I, O> {
     }
 }
 
-async fn flush<I, O, F, Fut>(
-    operation: &'static str,
-    mut waiting: mpsc::Receiver<(I, Reply<O>)>,
-    moment: Duration,
-    run: F,
-) where
+async fn flush<I, O, F, Fut>(operation: &'static str, waiting: Arc<Waiting<I, O>>, gathered: Duration, run: Arc<F>)
+where
     I: Clone + Send + Sync + 'static,
     O: Send + 'static,
     F: Fn(Arc<[I]>) -> Fut + Send + Sync + 'static,
@@ -98,14 +115,13 @@ async fn flush<I, O, F, Fut>(
 {
     let mut batch = Vec::with_capacity(BATCH);
     let size = histogram!("otpd_batch_size", "operation" => operation);
-    while waiting.recv_many(&mut batch, BATCH).await > 0 {
-        gather(&mut waiting, &mut batch, moment).await;
+    while collect(&waiting, &mut batch, gathered).await {
         // Whoever has gone away by now was told something else: nothing may happen for it any more.
         batch.retain(|(_, reply)| !reply.is_closed());
         #[expect(clippy::cast_precision_loss, reason = "a batch has at most 256 items")]
         size.record(batch.len() as f64);
         let (items, replies): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        let Ok(answers) = AssertUnwindSafe(answer(operation, &run, &items)).catch_unwind().await else {
+        let Ok(answers) = AssertUnwindSafe(answer(operation, &*run, &items)).catch_unwind().await else {
             error!(
                 otp.operation = operation,
                 items = items.len(),
@@ -118,6 +134,16 @@ async fn flush<I, O, F, Fut>(
             let _ = reply.send(answer);
         }
     }
+}
+
+/// The next batch, or `false` when nobody can come any more. Those who run batches take turns in collecting them.
+async fn collect<T>(waiting: &Mutex<mpsc::Receiver<T>>, batch: &mut Vec<T>, gathered: Duration) -> bool {
+    let mut waiting = waiting.lock().await;
+    if waiting.recv_many(batch, BATCH).await == 0 {
+        return false;
+    }
+    gather(&mut waiting, batch, gathered).await;
+    true
 }
 
 /// Lets a few items wait for others, until they are not so few, the moment is over, or nobody comes any more.
@@ -170,6 +196,7 @@ where
 mod tests {
     use super::*;
     use std::sync::Mutex;
+    use tokio::sync::Barrier;
 
     #[expect(clippy::needless_pass_by_value, reason = "the shape of a batch operation")]
     fn refuse_odd(batch: Arc<[u32]>) -> impl Future<Output = Result<Vec<u32>, StoreError>> {
@@ -204,10 +231,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_may_wait_goes_together_and_no_later_than_its_moment() {
-        let (moment, tasks) = (Duration::from_millis(5), TaskTracker::new());
+        let pace = Pace { gathered: Duration::from_millis(5), ..Pace::default() };
+        let tasks = TaskTracker::new();
         let sizes = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&sizes);
-        let batcher = Batcher::start_gathering("test", &tasks, moment, move |batch: Arc<[usize]>| {
+        let batcher = Batcher::start_at("test", &tasks, pace, move |batch: Arc<[usize]>| {
             seen.lock().expect("lock").push(batch.len());
             std::future::ready(Ok(batch.to_vec()))
         });
@@ -225,6 +253,30 @@ mod tests {
         let begun = Instant::now();
         futures_util::future::join_all((0..FEW).map(|item| batcher.call(item))).await;
         assert!(begun.elapsed().is_zero(), "many do not wait");
+    }
+
+    #[tokio::test]
+    async fn as_many_calls_are_in_flight_as_it_says() {
+        let (pace, tasks) = (Pace { at_once: 2, ..Pace::default() }, TaskTracker::new());
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let (seen, both) = (Arc::clone(&sizes), Arc::new(Barrier::new(2)));
+        let batcher = Batcher::start_at("test", &tasks, pace, move |batch: Arc<[usize]>| {
+            seen.lock().expect("lock").push(batch.len());
+            let both = Arc::clone(&both);
+            async move {
+                both.wait().await;
+                Ok(batch.to_vec())
+            }
+        });
+        let (mut first, second, third) = (Box::pin(batcher.call(1)), batcher.call(2), batcher.call(3));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        tokio::task::yield_now().await;
+        let answers = futures_util::future::join3(first, second, third).await;
+        assert!(matches!(answers, (Ok(1), Ok(2), Ok(3))));
+        assert_eq!(*sizes.lock().expect("lock"), [1, 2], "what comes while one is in flight goes together");
+        drop(batcher);
+        tasks.close();
+        tasks.wait().await;
     }
 
     #[tokio::test]

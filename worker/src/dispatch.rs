@@ -5,7 +5,7 @@ mod fire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::batch::{BatchError, Batcher};
+use common::batch::{BatchError, Batcher, Pace};
 use common::clock::Clock;
 use common::config::Routed;
 use common::otp::claim::{Claim, Claimed, Unclaimed};
@@ -36,7 +36,7 @@ use crate::telemetry;
 /// What a lease adds to the provider's time, for everything around the call.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// How long what a provider has said waits for what others say: nobody waits for it to be written.
-const GATHERED: Duration = Duration::from_millis(5);
+const GATHERED: Pace = Pace { gathered: Duration::from_millis(5), at_once: 1 };
 /// When a job is tried again, give or take a half, whose provider had no place for it.
 const CROWDED_DELAY: Duration = Duration::from_secs(1);
 
@@ -106,7 +106,7 @@ impl Worker {
             async move { store.fire(now, &batch).await }
         });
         let (store, clock) = (parts.store.clone(), parts.clock.clone());
-        let finishes = Batcher::start_gathering("finish", tasks, GATHERED, move |batch: Arc<[Finish]>| {
+        let finishes = Batcher::start_at("finish", tasks, GATHERED, move |batch: Arc<[Finish]>| {
             let (store, now) = (store.clone(), clock.now());
             async move { store.finish(now, &batch).await }
         });

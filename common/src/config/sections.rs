@@ -102,7 +102,7 @@ impl StoreSettings {
         let is_whole = self.url.is_empty() || (scheme && user);
         let url = (!is_whole)
             .then(|| "store.url must be postgres://user:password@host:5432/database, the user included".to_owned());
-        let connections = outside("store.max_connections", self.max_connections.into(), 3, 1000);
+        let connections = outside("store.max_connections", self.max_connections.into(), 5, 1000);
         let timeout = outside("store.acquire_timeout_ms", self.acquire_timeout_ms, 100, 60_000);
         [url, connections, timeout].into_iter().flatten().collect()
     }

@@ -130,7 +130,7 @@ impl Store {
     }
 
     async fn verify_once(&self, now: Timestamp, keys: &Keyring, batch: &[Guess]) -> Result<Vec<Verdict>> {
-        let mut tx = self.backend.begin(Lane::Settle, now).await?;
+        let mut tx = self.backend.begin(Lane::Guess, now).await?;
         let mut found = finding::for_guess(tx.as_mut(), batch).await?;
         let chosen = guess::choose(now, &found, batch);
         let matches = |verification: &_, code: &_| keys.code_matches(verification, code);

@@ -44,13 +44,15 @@ pub trait Backend:
     async fn begin(&self, lane: Lane, now: Timestamp) -> Result<Box<dyn Tx>>;
 }
 
-/// Which transactions may come one after the other, because batchers make them: a store may keep a connection for each.
+/// Which transactions batchers make, one after the other: a store may keep connections for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// What is to be sent: accepted, or a fallback whose turn it is.
     Send,
-    /// What becomes of it: claims, finished calls, receipts and guesses.
+    /// What becomes of it: claims, finished calls and receipts.
     Settle,
+    /// Guesses.
+    Guess,
     /// None: any number at once.
     Any,
 }

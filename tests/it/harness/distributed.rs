@@ -79,7 +79,7 @@ impl Distributed {
             ("OTPD_QUEUE__URL", rabbitmq()),
             ("OTPD_QUEUE__PREFIX", name.clone()),
             ("OTPD_KEYS__ROOT", "0123456789abcdef".repeat(4)),
-            ("OTPD_STORE__MAX_CONNECTIONS", "4".to_owned()),
+            ("OTPD_STORE__MAX_CONNECTIONS", "6".to_owned()),
             // Where the machine is busy, a server that is slow is not away.
             (ACQUIRE_TIMEOUT, "20000".to_owned()),
         ]

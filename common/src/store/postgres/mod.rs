@@ -48,8 +48,9 @@ use crate::otp::time::Timestamp;
 /// A lane's connection that was idle for longer than this is asked whether it still works before it is used.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
-/// Lanes that have a connection of their own.
-const LANES: u32 = 2;
+/// Connections that the lanes have for themselves: sends, what becomes of them, guesses. A batch of guesses is short and is
+/// often kept waiting by the API that asks, so another one goes beside it.
+const LANES: [u32; 3] = [1, 1, 2];
 
 /// What every connection is told. Plans are made once for all parameters: the statements are written so that the same
 /// plan (by primary key) is right for each, and planning over all partitions takes longer than running. Such a plan is
@@ -83,9 +84,9 @@ impl Default for PoolSettings {
 /// A PostgreSQL database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PgBackend {
-    /// One connection for each lane of batches. A pool would hand out the one that has been idle longest, whose server
+    /// Connections of the lanes of batches. A larger pool would hand out the one that has been idle longest, whose server
     /// process finds nothing of what it needs in the processor's caches.
-    lanes: [PatientPool; LANES as usize],
+    lanes: [PatientPool; LANES.len()],
     /// For everything else.
     pool: PatientPool,
     day_tables: DayTables,
@@ -123,8 +124,8 @@ impl PgBackend {
                 .after_release(|connection, _| Box::pin(patience::may_return(connection)));
             PatientPool::new(options, unhurried.clone().options(TIMEOUTS))
         };
-        let lanes = std::array::from_fn(|_| pool_of(1, TRUSTED_FOR));
-        let others = pool.max_connections.saturating_sub(LANES).max(1);
+        let lanes = LANES.map(|connections| pool_of(connections, TRUSTED_FOR));
+        let others = pool.max_connections.saturating_sub(LANES.iter().sum()).max(1);
         // A transaction on a broken connection is begun again; what is asked without one meets no broken connection.
         Ok(Self { lanes, pool: pool_of(others, Duration::ZERO), day_tables: DayTables::default(), unhurried })
     }
@@ -137,10 +138,11 @@ fn is_loopback(host: &str) -> bool {
 #[async_trait]
 impl Backend for PgBackend {
     async fn begin(&self, lane: Lane, now: Timestamp) -> Result<Box<dyn Tx>> {
-        let [sends, settles] = &self.lanes;
+        let [sends, settles, guesses] = &self.lanes;
         let pool = match lane {
             Lane::Send => sends,
             Lane::Settle => settles,
+            Lane::Guess => guesses,
             Lane::Any => &self.pool,
         };
         Ok(Box::new(tx::PgTx::begin(pool, &self.day_tables, now).await?))
