@@ -1,4 +1,5 @@
-//! The Batcher: while one store call is in flight, callers queue up; when it returns, all of them go together.
+//! The Batcher: while as many store calls are in flight as may be, callers queue up; when one returns, all of them go
+//! together.
 //!
 //! Where somebody waits for the answer there is no timer, so an idle system answers at once; what nobody waits for is
 //! gathered for a moment. The queue is bounded, so a busy system refuses early.
