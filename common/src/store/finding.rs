@@ -24,17 +24,20 @@ pub(super) async fn for_accept(tx: &mut dyn Tx, batch: &[Accept]) -> Result<acce
         found.limits = tx.lock_limits(&keys).await?;
     }
     let keys = unique(batch.iter().flat_map(Accept::idempotency_keys));
-    if !keys.is_empty() {
-        found.remembered = tx.lock_remembered(&keys).await?;
-    }
-    let keys = unique(batch.iter().flat_map(Accept::open_target_keys));
-    found.open_targets = tx.lock_open_targets(&keys).await?;
+    let targets = unique(batch.iter().flat_map(Accept::open_target_keys));
+    let projects = unique(batch.iter().map(Accept::project));
+    let shared = tx.lock_shared(&keys, &targets, &projects).await?;
+    found.remembered = shared.remembered;
+    found.open_targets = shared.open_targets;
+    found.projects = shared.projects;
     let ids = unique(found.open_targets.values().map(|row| row.verification));
     if !ids.is_empty() {
         found.verifications = tx.lock_verifications(&ids).await?;
         found.dispatches = tx.lock_dispatches_of(&ids).await?;
     }
-    found.projects = tx.lock_projects(&unique(batch.iter().map(Accept::project))).await?;
+    if found.projects.is_empty() {
+        found.projects = tx.lock_projects(&projects).await?;
+    }
     Ok(found)
 }
 

@@ -57,6 +57,15 @@ pub enum Lane {
     Any,
 }
 
+/// Rows that sends share, besides limits.
+#[derive(Debug, Default)]
+pub struct Shared {
+    pub remembered: HashMap<IdempotencyKey, Remembered>,
+    pub open_targets: HashMap<OpenTargetKey, OpenTarget>,
+    /// None, perhaps, where a pointer was found: they are locked after what it leads to.
+    pub projects: HashMap<ProjectId, Counters>,
+}
+
 /// One transaction over the rows of the domain. Rows that are `lock`ed stay so until its end.
 ///
 /// Locks are taken in this order and sorted by key within each: limits, idempotency, open targets, verifications,
@@ -70,11 +79,15 @@ pub trait Tx: Send {
     /// Reads without locking.
     async fn read_limits(&mut self, keys: &[Index]) -> Result<HashMap<Index, LimitTimes>>;
 
-    /// Locks the keys that hold a reply. Of two requests with a new key, the second waits for the first when it writes.
-    async fn lock_remembered(&mut self, keys: &[IdempotencyKey]) -> Result<HashMap<IdempotencyKey, Remembered>>;
-
-    /// Locks the pointers that there are. Opening the first verification of a key goes to who writes first.
-    async fn lock_open_targets(&mut self, keys: &[OpenTargetKey]) -> Result<HashMap<OpenTargetKey, OpenTarget>>;
+    /// Locks the keys that hold a reply, the pointers that there are, and the projects if there are no such pointers. Of two
+    /// requests with a new key or target, the second waits for the first when it writes. What another transaction made
+    /// while this one waited for `lock_limits` is found.
+    async fn lock_shared(
+        &mut self,
+        keys: &[IdempotencyKey],
+        targets: &[OpenTargetKey],
+        projects: &[ProjectId],
+    ) -> Result<Shared>;
 
     /// The pointers of these projects and targets, of every record id and mode, not locked.
     async fn read_open_targets(&mut self, targets: &[(ProjectId, Index)]) -> Result<Vec<OpenTarget>>;

@@ -33,8 +33,8 @@ async fn locks_alone_leave_no_row_behind() {
         let key = IdempotencyKey { project: world.id(), mode: Mode::Live, key: [1; 16] };
         let target = OpenTargetKey { project: world.id(), target: [2; 16], record: String::new(), mode: Mode::Live };
         assert!(tx.lock_limits(&[[3; 16]]).await.expect("locked").is_empty());
-        assert!(tx.lock_remembered(std::slice::from_ref(&key)).await.expect("locked").is_empty());
-        assert!(tx.lock_open_targets(&[target]).await.expect("locked").is_empty());
+        let shared = tx.lock_shared(&[key], &[target], &[world.id()]).await.expect("locked");
+        assert!(shared.remembered.is_empty() && shared.open_targets.is_empty(), "{shared:?}");
         assert!(tx.lock_limits(&[[3; 16], [4; 16]]).await.expect("locked again").is_empty());
         tx.commit().await.expect("committed");
         assert_eq!(rows(&database).await, [0, 0, 0]);

@@ -37,6 +37,12 @@ impl<'r> Columns<'r> {
         Ok(value)
     }
 
+    /// Passes over columns.
+    pub(super) const fn skip(&mut self, columns: usize) -> &mut Self {
+        self.next += columns;
+        self
+    }
+
     /// A small number that stands for a variant.
     pub(super) fn code<T>(&mut self, read: impl Fn(i16) -> Option<T>) -> Result<T> {
         let code = self.take()?;

@@ -1,48 +1,10 @@
 //! The table `idempotency_keys`: first replies, kept for a day.
 
-use std::collections::HashMap;
-
-use sqlx::{PgConnection, query};
 use uuid::Uuid;
 
-use super::columns::{Columns, column};
+use super::columns::column;
 use super::writes::Writes;
-use crate::otp::ids::DispatchId;
 use crate::otp::rows::{IdempotencyKey, Remembered};
-use crate::store::Result;
-
-/// The keys that hold a reply, locked.
-pub(super) async fn lock(
-    connection: &mut PgConnection,
-    keys: &[IdempotencyKey],
-) -> Result<HashMap<IdempotencyKey, Remembered>> {
-    let (projects, modes, indexes) = parts(keys.iter());
-    let rows = query(
-        "select k.project_id, k.mode, k.key, k.request, k.verification_id, k.dispatch_n, k.expires_in, k.created_at
-         from unnest($1::uuid[], $2::smallint[], $3::bytea[]) as wanted (project_id, mode, key)
-         join idempotency_keys k
-           on k.project_id = wanted.project_id and k.mode = wanted.mode and k.key = wanted.key
-         order by k.project_id, k.mode, k.key
-         for no key update of k",
-    )
-    .bind(projects)
-    .bind(modes)
-    .bind(indexes)
-    .fetch_all(connection)
-    .await?;
-    let read = |mut row: Columns<'_>| {
-        let key = key(&mut row)?;
-        let remembered = Remembered {
-            key: key.clone(),
-            request: row.bytes()?,
-            dispatch: DispatchId { verification: row.verification()?, n: row.take()? },
-            expires_in: row.take()?,
-            created: row.time()?,
-        };
-        Ok((key, remembered))
-    };
-    rows.iter().map(|row| read(Columns::of(row))).collect()
-}
 
 const UPDATE: &str = "update idempotency_keys k
     set request = new.request, verification_id = new.verification_id, dispatch_n = new.dispatch_n,
@@ -85,11 +47,10 @@ fn write(writes: &mut Writes, sql: &'static str, rows: &[&Remembered]) {
         .bind(column(rows, |row| row.created.as_ms()));
 }
 
-fn key(row: &mut Columns<'_>) -> Result<IdempotencyKey> {
-    Ok(IdempotencyKey { project: row.project()?, mode: row.mode()?, key: row.bytes()? })
-}
-
-fn parts<'a>(keys: impl Iterator<Item = &'a IdempotencyKey> + Clone) -> (Vec<Uuid>, Vec<i16>, Vec<&'a [u8]>) {
+/// The columns of some keys.
+pub(super) fn parts<'a>(
+    keys: impl Iterator<Item = &'a IdempotencyKey> + Clone,
+) -> (Vec<Uuid>, Vec<i16>, Vec<&'a [u8]>) {
     (
         keys.clone().map(|key| key.project.as_uuid()).collect(),
         keys.clone().map(|key| key.mode.code()).collect(),

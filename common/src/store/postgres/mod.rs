@@ -25,6 +25,7 @@ mod receipts;
 mod records;
 mod schema;
 mod sessions;
+mod shared;
 mod stats;
 mod sweep;
 mod tx;

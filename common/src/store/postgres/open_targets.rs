@@ -1,6 +1,4 @@
-//! The table `open_targets`: which verification a target stands for, and the lock for opening one.
-
-use std::collections::HashMap;
+//! The table `open_targets`: which verification a target stands for. `shared.rs` locks it for opening one.
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, query};
@@ -11,32 +9,6 @@ use super::writes::Writes;
 use crate::otp::ids::ProjectId;
 use crate::otp::rows::{Index, OpenTarget, OpenTargetKey};
 use crate::store::Result;
-
-/// The pointers that are there, locked.
-pub(super) async fn lock(
-    connection: &mut PgConnection,
-    keys: &[OpenTargetKey],
-) -> Result<HashMap<OpenTargetKey, OpenTarget>> {
-    let Parts { projects, targets, records, modes } = parts(keys.iter());
-    let rows = query(
-        "select o.project_id, o.target, o.record_id, o.mode, o.verification_id, o.expires_at
-         from unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[])
-              as wanted (project_id, target, record_id, mode)
-         join open_targets o
-           on o.project_id = wanted.project_id and o.target = wanted.target
-          and o.record_id = wanted.record_id and o.mode = wanted.mode
-         order by o.project_id, o.target, o.record_id, o.mode
-         for no key update of o",
-    )
-    .bind(projects)
-    .bind(targets)
-    .bind(records)
-    .bind(modes)
-    .fetch_all(connection)
-    .await?;
-    let keyed = |row| open_target(row).map(|row| (row.key.clone(), row));
-    rows.iter().map(keyed).collect()
-}
 
 /// The pointers of these targets, whatever their record ids and modes.
 pub(super) async fn of_targets(
@@ -101,14 +73,14 @@ fn key(row: &mut Columns<'_>) -> Result<OpenTargetKey> {
 }
 
 /// The columns of some keys.
-struct Parts<'a> {
-    projects: Vec<Uuid>,
-    targets: Vec<&'a [u8]>,
-    records: Vec<&'a str>,
-    modes: Vec<i16>,
+pub(super) struct Parts<'a> {
+    pub(super) projects: Vec<Uuid>,
+    pub(super) targets: Vec<&'a [u8]>,
+    pub(super) records: Vec<&'a str>,
+    pub(super) modes: Vec<i16>,
 }
 
-fn parts<'a>(keys: impl Iterator<Item = &'a OpenTargetKey> + Clone) -> Parts<'a> {
+pub(super) fn parts<'a>(keys: impl Iterator<Item = &'a OpenTargetKey> + Clone) -> Parts<'a> {
     Parts {
         projects: keys.clone().map(|key| key.project.as_uuid()).collect(),
         targets: keys.clone().map(|key| key.target.as_slice()).collect(),

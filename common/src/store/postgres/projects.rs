@@ -44,7 +44,7 @@ fn project(row: &mut Columns<'_>) -> Result<Project> {
     })
 }
 
-fn counters(row: &mut Columns<'_>) -> Result<Counters> {
+pub(super) fn counters(row: &mut Columns<'_>) -> Result<Counters> {
     Ok(Counters { tokens: row.take()?, used: row.take()?, rate: row.time()? })
 }
 

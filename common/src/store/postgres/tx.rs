@@ -9,7 +9,8 @@ use super::day_tables::{DayTables, Present};
 use super::patience::{PatientPool, answered};
 use super::writes::Writes;
 use super::{
-    attempts, dispatches, due, idempotency, limits, message_ids, open_targets, projects, receipts, stats, verifications,
+    attempts, dispatches, due, idempotency, limits, message_ids, open_targets, projects, receipts, shared, stats,
+    verifications,
 };
 use crate::otp::chain::Dispatches;
 use crate::otp::changes::Changes;
@@ -17,10 +18,10 @@ use crate::otp::channel::Mode;
 use crate::otp::ids::{AttemptId, DispatchId, ProjectId, VerificationId};
 use crate::otp::rows::{
     Attempt, Counters, Dispatch, Due, IdempotencyKey, Index, LimitTimes, OpenTarget, OpenTargetKey, Receipt,
-    Remembered, Verification,
+    Verification,
 };
 use crate::otp::time::Timestamp;
-use crate::store::{Result, StoreError, Tx, Verifications};
+use crate::store::{Result, Shared, StoreError, Tx, Verifications};
 
 pub(super) struct PgTx {
     tx: Transaction<'static, Postgres>,
@@ -132,15 +133,16 @@ impl Tx for PgTx {
         answered(limits::read(&mut self.tx, keys)).await
     }
 
-    async fn lock_remembered(&mut self, keys: &[IdempotencyKey]) -> Result<HashMap<IdempotencyKey, Remembered>> {
-        let rows = answered(idempotency::lock(&mut self.tx, keys)).await?;
-        self.known.remembered.extend(rows.keys().cloned());
-        Ok(rows)
-    }
-
-    async fn lock_open_targets(&mut self, keys: &[OpenTargetKey]) -> Result<HashMap<OpenTargetKey, OpenTarget>> {
-        let rows = answered(open_targets::lock(&mut self.tx, keys)).await?;
-        self.known.open_targets.extend(rows.keys().cloned());
+    async fn lock_shared(
+        &mut self,
+        keys: &[IdempotencyKey],
+        targets: &[OpenTargetKey],
+        projects: &[ProjectId],
+    ) -> Result<Shared> {
+        let rows = answered(shared::lock(&mut self.tx, keys, targets, projects)).await?;
+        self.known.remembered.extend(rows.remembered.keys().cloned());
+        self.known.open_targets.extend(rows.open_targets.keys().cloned());
+        self.known.projects.extend(rows.projects.keys());
         Ok(rows)
     }
 

@@ -23,7 +23,7 @@ use crate::otp::rows::{
     Remembered, Verification,
 };
 use crate::otp::time::Timestamp;
-use crate::store::{Result, StoreError, Tx, Verifications};
+use crate::store::{Result, Shared, StoreError, Tx, Verifications};
 
 pub(super) struct SqliteTx(Transaction<'static, Sqlite>);
 
@@ -157,15 +157,22 @@ impl Tx for SqliteTx {
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
-    async fn lock_remembered(&mut self, keys: &[IdempotencyKey]) -> Result<HashMap<IdempotencyKey, Remembered>> {
-        let keys: Vec<_> = keys.iter().map(idempotency_key).collect();
-        self.map::<IdempotencyRow, _, _>(IDEMPOTENCY_KEYS, &keys, |row: &Remembered| row.key.clone()).await
-    }
-
-    async fn lock_open_targets(&mut self, keys: &[OpenTargetKey]) -> Result<HashMap<OpenTargetKey, OpenTarget>> {
-        let keys: Vec<_> = keys.iter().map(open_target_key).collect();
+    async fn lock_shared(
+        &mut self,
+        keys: &[IdempotencyKey],
+        targets: &[OpenTargetKey],
+        projects: &[ProjectId],
+    ) -> Result<Shared> {
+        let mut shared = Shared { projects: self.lock_projects(projects).await?, ..Shared::default() };
+        if !keys.is_empty() {
+            let keys: Vec<_> = keys.iter().map(idempotency_key).collect();
+            let key = |row: &Remembered| row.key.clone();
+            shared.remembered = self.map::<IdempotencyRow, _, _>(IDEMPOTENCY_KEYS, &keys, key).await?;
+        }
+        let keys: Vec<_> = targets.iter().map(open_target_key).collect();
         let rows: Vec<OpenTargetRow> = self.fetch(OPEN_TARGETS, &keys).await?;
-        Ok(rows.into_iter().map(OpenTarget::from).map(|row| (row.key.clone(), row)).collect())
+        shared.open_targets = rows.into_iter().map(OpenTarget::from).map(|row| (row.key.clone(), row)).collect();
+        Ok(shared)
     }
 
     async fn read_open_targets(&mut self, targets: &[(ProjectId, Index)]) -> Result<Vec<OpenTarget>> {
