@@ -14,6 +14,7 @@ mod days;
 mod dispatches;
 mod due;
 mod idempotency;
+mod kept;
 mod limits;
 mod listing;
 mod message_ids;
@@ -35,29 +36,29 @@ mod writes;
 
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions, Connection};
 
 use self::day_tables::DayTables;
+use self::kept::{KeptPool, Transaction};
 use self::patience::PatientPool;
 use super::{Backend, Lane, Result, Tx};
 use crate::otp::time::Timestamp;
 
-/// A lane's connection that was idle for longer than this is asked whether it still works before it is used.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
-
 /// Connections that the lanes have for themselves: sends, what becomes of them, guesses. A batch of guesses is short and is
 /// often kept waiting by the API that asks, so another one goes beside it.
-const LANES: [u32; 3] = [1, 1, 2];
+const LANES: [u16; 3] = [1, 1, 2];
 
 /// What every connection is told. Plans are made once for all parameters: the statements are written so that the same
 /// plan (by primary key) is right for each, and planning over all partitions takes longer than running. Such a plan is
 /// often made while a table is empty, and outlives that: what is best for an empty table is not to be had. No statement
-/// here reads so much that starting other processes for it is worth while.
-const SESSION: [(&str, &str); 8] = [
+/// here reads so much that starting other processes for it is worth while. Nobody reads what the server remarks.
+const SESSION: [(&str, &str); 9] = [
+    ("client_min_messages", "error"),
     ("idle_in_transaction_session_timeout", "2s"),
     ("plan_cache_mode", "force_generic_plan"),
     ("jit", "off"),
@@ -87,7 +88,7 @@ impl Default for PoolSettings {
 pub struct PgBackend {
     /// Connections of the lanes of batches. A larger pool would hand out the one that has been idle longest, whose server
     /// process finds nothing of what it needs in the processor's caches.
-    lanes: [PatientPool; LANES.len()],
+    lanes: [Arc<KeptPool>; LANES.len()],
     /// For everything else.
     pool: PatientPool,
     day_tables: DayTables,
@@ -109,26 +110,20 @@ impl PgBackend {
         if unhurried.get_application_name().is_none() {
             unhurried = unhurried.application_name("otpd");
         }
-        let pool_of = |connections, trusted_for| {
-            let options = PgPoolOptions::new()
+        let server = unhurried.clone().options(TIMEOUTS);
+        let options = |connections: u32| {
+            PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(pool.acquire_timeout)
-                .test_before_acquire(false)
-                .before_acquire(move |connection, of| {
-                    Box::pin(async move {
-                        if of.idle_for >= trusted_for {
-                            connection.ping().await?;
-                        }
-                        Ok(true)
-                    })
-                })
-                .after_release(|connection, _| Box::pin(patience::may_return(connection)));
-            PatientPool::new(options, unhurried.clone().options(TIMEOUTS))
+                .after_release(|connection, _| Box::pin(patience::may_return(connection)))
         };
-        let lanes = LANES.map(|connections| pool_of(connections, TRUSTED_FOR));
-        let others = pool.max_connections.saturating_sub(LANES.iter().sum()).max(1);
-        // A transaction on a broken connection is begun again; what is asked without one meets no broken connection.
-        Ok(Self { lanes, pool: pool_of(others, Duration::ZERO), day_tables: DayTables::default(), unhurried })
+        let lanes = LANES.map(|connections| {
+            let of_lane = KeptPool::options(options(connections.into()));
+            KeptPool::new(PatientPool::new(of_lane, server.clone()), connections.into(), pool.acquire_timeout)
+        });
+        let others = pool.max_connections.saturating_sub(LANES.into_iter().map(u32::from).sum()).max(1);
+        let others = PatientPool::new(options(others), server);
+        Ok(Self { lanes, pool: others, day_tables: DayTables::default(), unhurried })
     }
 }
 
@@ -140,12 +135,12 @@ fn is_loopback(host: &str) -> bool {
 impl Backend for PgBackend {
     async fn begin(&self, lane: Lane, now: Timestamp) -> Result<Box<dyn Tx>> {
         let [sends, settles, guesses] = &self.lanes;
-        let pool = match lane {
-            Lane::Send => sends,
-            Lane::Settle => settles,
-            Lane::Guess => guesses,
-            Lane::Any => &self.pool,
+        let tx = match lane {
+            Lane::Send => sends.begin().await?,
+            Lane::Settle => settles.begin().await?,
+            Lane::Guess => guesses.begin().await?,
+            Lane::Any => Transaction::of_pool(&self.pool).await?,
         };
-        Ok(Box::new(tx::PgTx::begin(pool, &self.day_tables, now).await?))
+        Ok(Box::new(tx::PgTx::of(tx, &self.day_tables, now).await?))
     }
 }

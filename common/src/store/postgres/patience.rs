@@ -67,6 +67,12 @@ pub(super) async fn may_return(connection: &mut PgConnection) -> sqlx::Result<bo
     Ok(true)
 }
 
+/// Ends what was begun on a connection and not committed, before it goes back to the pool.
+pub(super) async fn undo(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    timeout(PING, connection.execute("rollback")).await.map_err(|_| late())??;
+    Ok(true)
+}
+
 /// A pool whose own statements are given up as well, and that begins anew when nobody answers on any connection.
 #[derive(Debug, Clone)]
 pub(super) struct PatientPool {

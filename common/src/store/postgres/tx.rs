@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 
 use super::day_tables::{DayTables, Present};
-use super::patience::{PatientPool, answered};
+use super::kept::Transaction;
+use super::patience::answered;
 use super::writes::Writes;
 use super::{
     attempts, dispatches, due, idempotency, limits, message_ids, open_targets, projects, receipts, shared, stats,
@@ -24,7 +25,7 @@ use crate::otp::time::Timestamp;
 use crate::store::{Result, Shared, StoreError, Tx, Verifications};
 
 pub(super) struct PgTx {
-    tx: Transaction<'static, Postgres>,
+    tx: Transaction,
     days: Present,
     known: Known,
 }
@@ -40,19 +41,9 @@ struct Known {
 }
 
 impl PgTx {
-    /// A server that was restarted leaves broken connections in the pool: each is met once at most, then replaced.
-    pub(super) async fn begin(pool: &PatientPool, tables: &DayTables, now: Timestamp) -> Result<Self> {
-        let mut broken = pool.size();
-        loop {
-            match answered(async { Ok(pool.begin().await) }).await? {
-                Ok(mut tx) => {
-                    let days = answered(tables.present(&mut tx, now)).await?;
-                    return Ok(Self { tx, days, known: Known::default() });
-                }
-                Err(error) if broken == 0 || matches!(error, sqlx::Error::PoolTimedOut) => return Err(error.into()),
-                Err(_) => broken -= 1,
-            }
-        }
+    pub(super) async fn of(mut tx: Transaction, tables: &DayTables, now: Timestamp) -> Result<Self> {
+        let days = answered(tables.present(&mut tx, now)).await?;
+        Ok(Self { tx, days, known: Known::default() })
     }
 
     /// Rows that many write are locked last: windows of guesses, projects, statistics, in this order. Most transactions
