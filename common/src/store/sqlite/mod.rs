@@ -33,6 +33,9 @@ const BUSY: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// Of the page cache, in KiB, where SQLite's own 2 MiB would read hot pages over and over.
 const WRITER_CACHE: &str = "-16384";
+/// Pages (of 4 KiB) that the log holds before they are written into the file. A batch of 256 sends writes more than SQLite's
+/// own 1000, so each would wait for that; the more there are, the more of them are of the same page.
+const LOG_PAGES: &str = "8192";
 
 /// A store in one file, for a program that is the only server. Command lines may write beside it.
 #[derive(Debug, Clone)]
@@ -56,7 +59,7 @@ impl SqliteBackend {
             .busy_timeout(BUSY)
             .row_buffer_size(256)
             .disable_statement_logging();
-        let writer = options.clone().pragma("cache_size", WRITER_CACHE);
+        let writer = options.clone().pragma("cache_size", WRITER_CACHE).pragma("wal_autocheckpoint", LOG_PAGES);
         let writes = pool(1).connect_with(writer).await?;
         let reads = pool(READERS).connect_lazy_with(options.pragma("query_only", "on"));
         Ok(Self { writes, reads })
