@@ -113,12 +113,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// The value of a field in what it has written as lines of JSON, once it is there.
+    /// The value of a field in what it has written as lines of JSON, once it is there; warnings may have the same field.
     pub(crate) async fn logged(&mut self, field: &str) -> Outcome<String> {
         let end = Instant::now() + PATIENCE;
         loop {
             let text = fs::read_to_string(&self.log)?;
-            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut lines = lines.filter(|line| line["level"] != "WARN");
             if let Some(value) = lines.find_map(|line| Some(line.get(field)?.as_str()?.to_owned())) {
                 return Ok(value);
             }

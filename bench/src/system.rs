@@ -202,10 +202,13 @@ impl System {
         }
     }
 
-    /// Starts an API and waits until it accepts.
+    /// Starts an API and waits until it accepts, and publishes: what it accepts before that, a worker's relay brings much later.
     pub(crate) async fn start_api(&mut self) -> Outcome<SocketAddr> {
         let mut process = self.launch("api")?;
         let address = process.logged("server.listen").await?.parse()?;
+        if self.kind == Kind::Otpd {
+            process.logged("queue.broker").await?;
+        }
         self.apis.push(process);
         self.address = Some(address);
         accepts(address, &self.sends()).await?;
