@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{Connection, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr, Transaction};
+use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr, Transaction};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::store::{Result, StoreError};
@@ -44,32 +45,35 @@ impl Drop for UnderWay {
 
 /// What the work answers, or that the server did not.
 pub(super) async fn answered<T>(work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    let mut work = pin!(timeout(PATIENCE, work));
+    // Dropped before the work is, whose connection then finds it noted.
     let under_way = UnderWay;
-    let answer = timeout(PATIENCE, work).await;
-    let late = |_| Err(StoreError::Unavailable(late().to_string()));
+    let answer = work.as_mut().await;
     if answer.is_ok() {
         under_way.ended();
     }
-    answer.unwrap_or_else(late)
+    answer.unwrap_or_else(|_| Err(StoreError::Unavailable(late(PATIENCE).to_string())))
 }
 
-fn late() -> sqlx::Error {
-    let words = format!("no answer within {} s", PATIENCE.as_secs());
+pub(super) fn late(after: Duration) -> sqlx::Error {
+    let words = format!("no answer within {} s", after.as_secs());
     sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, words))
 }
 
-/// Whether a connection may go back to the pool. The pool asks too, but without end, and keeps its place meanwhile.
+/// Whether a connection may go back to the pool. The pool asks too, but without end, and keeps its place meanwhile; and it
+/// does not undo a `begin` that nobody waited for.
 pub(super) async fn may_return(connection: &mut PgConnection) -> sqlx::Result<bool> {
     let given_up = *GIVEN_UP.lock().unwrap_or_else(PoisonError::into_inner);
     if given_up.is_some_and(|at| at.elapsed() < SUSPICIOUS) {
-        timeout(PING, connection.ping()).await.map_err(|_| late())??;
+        // The server warns of a rollback of nothing.
+        timeout(PING, connection.execute("begin; rollback")).await.map_err(|_| late(PING))??;
     }
     Ok(true)
 }
 
 /// Ends what was begun on a connection and not committed, before it goes back to the pool.
 pub(super) async fn undo(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    timeout(PING, connection.execute("rollback")).await.map_err(|_| late())??;
+    timeout(PING, connection.execute("rollback")).await.map_err(|_| late(PING))??;
     Ok(true)
 }
 
@@ -121,7 +125,7 @@ impl PatientPool {
 
     /// Connections that hang while they go back keep their places. When nothing but failures came for a while, those
     /// places are all lost: a new pool has them back, and the old one ends with what it still holds.
-    fn note<T>(&self, result: sqlx::Result<T>) -> sqlx::Result<T> {
+    pub(super) fn note<T>(&self, result: sqlx::Result<T>) -> sqlx::Result<T> {
         let mut current = self.current();
         if result.is_ok() {
             current.failing_since = None;
@@ -145,7 +149,7 @@ impl<'c> Executor<'c> for &'c PatientPool {
         let (rows, end) = (self.get().fetch_many(query), Instant::now() + PATIENCE);
         Box::pin(stream::try_unfold(rows, move |mut rows| async move {
             let under_way = UnderWay;
-            let row = timeout_at(end, rows.try_next()).await.map_err(|_| late()).flatten();
+            let row = timeout_at(end, rows.try_next()).await.map_err(|_| late(PATIENCE)).flatten();
             let row = self.note(row)?;
             under_way.ended();
             Ok(row.map(|row| (row, rows)))
@@ -159,7 +163,7 @@ impl<'c> Executor<'c> for &'c PatientPool {
     {
         Box::pin(async move {
             let under_way = UnderWay;
-            let row = timeout(PATIENCE, self.get().fetch_optional(query)).await.map_err(|_| late()).flatten();
+            let row = timeout(PATIENCE, self.get().fetch_optional(query)).await.map_err(|_| late(PATIENCE)).flatten();
             let row = self.note(row)?;
             under_way.ended();
             Ok(row)
