@@ -1,8 +1,10 @@
 //! Rows that a transaction makes in order to lock them are gone when they are not filled.
 
 use common::otp::accept::Refusal;
+use common::otp::changes::Changes;
 use common::otp::channel::Mode;
 use common::otp::rows::{IdempotencyKey, LimitName, OpenTargetKey};
+use common::store::Lane;
 
 use crate::database::{Database, with_database};
 use crate::world::{ANN, BOB, T0, hourly};
@@ -55,6 +57,27 @@ async fn a_sweep_goes_over_all_pages_of_a_table() {
             .await;
         assert_eq!(world.store.sweep(T0).await.expect("swept"), 54_000);
         assert_eq!(database.rows("limits").await, 6_000);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_committed_is_undone_before_the_next_batch() {
+    with_database(|database| async move {
+        let world = database.world().await;
+        let mut changes = Changes::at(T0);
+        changes.limits.insert([3; 16], [T0; 3]);
+        for lane in [Lane::Send, Lane::Settle, Lane::Guess, Lane::Any] {
+            let mut tx = world.store.begin(lane, T0).await.expect("begun");
+            tx.lock_limits(&[[3; 16]]).await.expect("locked");
+            tx.write(&changes).await.expect("written");
+            drop(tx);
+            // On the same connection, where a lane has but one.
+            let mut tx = world.store.begin(lane, T0).await.expect("begun again");
+            assert!(tx.read_limits(&[[3; 16]]).await.expect("read").is_empty(), "{lane:?}");
+            tx.commit().await.expect("committed");
+            assert_eq!(database.rows("limits").await, 0, "{lane:?}");
+        }
     })
     .await;
 }

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -15,13 +15,14 @@ use tokio::time::{Instant, timeout};
 use super::patience::{self, PatientPool, answered};
 use crate::store::Result;
 
-/// How long a connection is kept before it goes back to its pool, which closes those that are old.
-const KEPT_FOR: Duration = Duration::from_secs(60);
+/// How old a connection becomes, as in sqlx's pools: a server process gives back little of the memory it has ever needed.
+const KEPT_FOR: Duration = Duration::from_secs(30 * 60);
 
 /// A pool whose connections are kept.
 #[derive(Debug)]
 pub(super) struct KeptPool {
     pool: PatientPool,
+    connections: u16,
     places: Arc<Semaphore>,
     acquire_timeout: Duration,
     idle: Mutex<Vec<Kept>>,
@@ -39,40 +40,52 @@ impl KeptPool {
         options.after_release(|connection, _| Box::pin(patience::undo(connection)))
     }
 
-    pub(super) fn new(pool: PatientPool, connections: usize, acquire_timeout: Duration) -> Arc<Self> {
-        let places = Arc::new(Semaphore::new(connections));
-        Arc::new(Self { pool, places, acquire_timeout, idle: Mutex::default() })
+    pub(super) fn new(pool: PatientPool, connections: u16, acquire_timeout: Duration) -> Arc<Self> {
+        let places = Arc::new(Semaphore::new(connections.into()));
+        Arc::new(Self { pool, connections, places, acquire_timeout, idle: Mutex::default() })
     }
 
     pub(super) async fn begin(self: &Arc<Self>) -> Result<Transaction> {
-        begun(&self.pool, || self.begin_once()).await
+        begun(self.connections.into(), || self.begin_once()).await
     }
 
     async fn begin_once(self: &Arc<Self>) -> sqlx::Result<Transaction> {
         let place = timeout(self.acquire_timeout, Arc::clone(&self.places).acquire_owned()).await;
         let place = place.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?;
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut kept = match idle {
+        let mut kept = match self.take() {
             Some(kept) => kept,
             None => Kept { connection: self.pool.acquire().await?, since: Instant::now() },
         };
-        kept.connection.execute("begin").await?;
+        let began = timeout(self.acquire_timeout, kept.connection.execute("begin")).await;
+        if let Err(error) = self.pool.note(began.map_err(|_| patience::late(self.acquire_timeout)).flatten()) {
+            // Nothing more is asked of it.
+            drop(kept.connection.detach());
+            return Err(error);
+        }
         Ok(Transaction::OfLane { kept, pool: Arc::clone(self), _place: place })
     }
 
-    fn keep(&self, kept: Kept) {
+    /// One that is kept and not too old.
+    fn take(&self) -> Option<Kept> {
+        let kept = self.idle().pop()?;
         if kept.since.elapsed() < KEPT_FOR {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+            return Some(kept);
         }
+        drop(kept.connection.detach());
+        None
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A server that was restarted leaves broken connections: each is met once at most, then replaced.
-async fn begun<F>(pool: &PatientPool, begin: impl Fn() -> F + Sync) -> Result<Transaction>
+async fn begun<F>(connections: u32, begin: impl Fn() -> F + Sync) -> Result<Transaction>
 where
     F: Future<Output = sqlx::Result<Transaction>> + Send,
 {
-    let mut broken = pool.size();
+    let mut broken = connections;
     loop {
         match answered(async { Ok(begin().await) }).await? {
             Ok(transaction) => return Ok(transaction),
@@ -91,14 +104,14 @@ pub(super) enum Transaction {
 
 impl Transaction {
     pub(super) async fn of_pool(pool: &PatientPool) -> Result<Self> {
-        begun(pool, || async { Ok(Self::OfPool(pool.begin().await?)) }).await
+        begun(pool.size(), || async { Ok(Self::OfPool(pool.begin().await?)) }).await
     }
 
     pub(super) async fn commit(self) -> sqlx::Result<()> {
         match self {
             Self::OfLane { mut kept, pool, .. } => {
                 kept.connection.execute("commit").await?;
-                pool.keep(kept);
+                pool.idle().push(kept);
                 Ok(())
             }
             Self::OfPool(transaction) => transaction.commit().await,

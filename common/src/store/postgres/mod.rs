@@ -56,9 +56,8 @@ const LANES: [u16; 3] = [1, 1, 2];
 /// What every connection is told. Plans are made once for all parameters: the statements are written so that the same
 /// plan (by primary key) is right for each, and planning over all partitions takes longer than running. Such a plan is
 /// often made while a table is empty, and outlives that: what is best for an empty table is not to be had. No statement
-/// here reads so much that starting other processes for it is worth while. Nobody reads what the server remarks.
-const SESSION: [(&str, &str); 9] = [
-    ("client_min_messages", "error"),
+/// here reads so much that starting other processes for it is worth while.
+const SESSION: [(&str, &str); 8] = [
     ("idle_in_transaction_session_timeout", "2s"),
     ("plan_cache_mode", "force_generic_plan"),
     ("jit", "off"),
@@ -119,7 +118,7 @@ impl PgBackend {
         };
         let lanes = LANES.map(|connections| {
             let of_lane = KeptPool::options(options(connections.into()));
-            KeptPool::new(PatientPool::new(of_lane, server.clone()), connections.into(), pool.acquire_timeout)
+            KeptPool::new(PatientPool::new(of_lane, server.clone()), connections, pool.acquire_timeout)
         });
         let others = pool.max_connections.saturating_sub(LANES.into_iter().map(u32::from).sum()).max(1);
         let others = PatientPool::new(options(others), server);
