@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use common::store::postgres::{PgBackend, PoolSettings};
-use common::store::projects::Projects;
+use common::store::projects::{Project, Projects};
 use common::store::upkeep::Upkeep;
 use common::store::{Backend, Lane, StoreError};
 use futures_util::future::join_all;
 
-use crate::database::with_database;
+use crate::database::{POOL, with_database};
 use crate::world::{T0, at};
 
 const IN_A_HURRY: PoolSettings = PoolSettings { max_connections: 3, acquire_timeout: Duration::from_millis(500) };
@@ -131,4 +131,31 @@ async fn sessions_have_limits_and_a_name() {
         assert!(database.number(named).await > 0);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_begin_that_nobody_waited_for_takes_no_write_with_it() {
+    with_database(|database| async move {
+        let world = database.world().await;
+        // One connection is for what is written without a transaction, and for those of no lane.
+        let store = database.backend_with(&PoolSettings { max_connections: 5, ..POOL });
+        for turns in 0..40 {
+            let begun =
+                tokio::select! { biased; begun = store.begin(Lane::Any, T0) => Some(begun), () = after(turns) => None };
+            drop(begun);
+            let name = format!("turn {turns}");
+            let project = Project { name: name.clone(), ..world.project.clone() };
+            store.update_project(&project).await.expect("updated");
+            let found = database.number(&format!("select count(*) from projects where name = '{name}'")).await;
+            assert_eq!(found, 1, "{name}");
+        }
+    })
+    .await;
+}
+
+/// So many times others had a turn.
+async fn after(turns: u32) {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+    }
 }

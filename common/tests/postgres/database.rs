@@ -22,7 +22,11 @@ pub(crate) struct Database {
 impl Database {
     /// As another process would connect.
     pub(crate) fn backend(&self) -> PgBackend {
-        PgBackend::connect(&self.url, &POOL).expect("a database URL")
+        self.backend_with(&POOL)
+    }
+
+    pub(crate) fn backend_with(&self, pool: &PoolSettings) -> PgBackend {
+        PgBackend::connect(&self.url, pool).expect("a database URL")
     }
 
     pub(crate) async fn migrated(&self) -> PgBackend {
